@@ -1,0 +1,1 @@
+"""Everything a service needs and nobody wants to write twice."""

@@ -1,0 +1,1 @@
+"""Items that belong to accounts: the domain to replace by your own."""
