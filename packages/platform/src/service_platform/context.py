@@ -1,0 +1,131 @@
+"""The context of one request: made once by the outermost layer, read by everything inside.
+
+It is `scope["service_platform"]` for ASGI code and `current_context()` for anything else; the
+logging pipeline and the HTTP client take request id and trace from it.
+"""
+
+import re
+import secrets
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Final
+
+from starlette.types import Scope
+from uuid_utils import uuid7
+
+if TYPE_CHECKING:
+    from service_platform.errors import Problem
+    from service_platform.identity import Principal
+
+SCOPE_KEY: Final = "service_platform"
+
+_valid_request_id = re.compile(rb"[A-Za-z0-9._-]{1,64}").fullmatch
+_valid_traceparent = re.compile(rb"00-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})").fullmatch
+_ZERO_TRACE: Final = "0" * 32
+_ZERO_SPAN: Final = "0" * 16
+
+
+class RequestContext:
+    """What is known about the request in flight.
+
+    Attributes:
+        scope: the ASGI scope.
+        headers: every header by lower-case name; of a repeated one, the last.
+        request_id: the caller's `X-Request-ID` where it is acceptable, else a new UUIDv7.
+        trace_id: W3C trace id, continued from `traceparent` or new (32 hexadecimal digits).
+        trace_flags: W3C trace flags of the caller (two hexadecimal digits).
+        client_address: address of the client, behind trusted proxies the forwarded one.
+        scheme: `http` or `https`, behind trusted proxies the forwarded one.
+        started: `time.perf_counter()` at the first byte of the request.
+        deadline: event loop time at which the handler is cancelled.
+        route: path template of the matched route, `None` until routing is done.
+        principal: who calls, once a bearer token was verified.
+        authentication_error: why the presented token was refused.
+        response_headers: header pairs that later layers add to the response.
+        status: status code, once the response has started.
+        timed_out: the handler was cancelled at its deadline.
+        disconnected: the client left before the response was complete.
+    """
+
+    __slots__ = (
+        "_span_id",
+        "authentication_error",
+        "client_address",
+        "deadline",
+        "disconnected",
+        "headers",
+        "principal",
+        "request_id",
+        "response_headers",
+        "route",
+        "scheme",
+        "scope",
+        "started",
+        "status",
+        "timed_out",
+        "trace_flags",
+        "trace_id",
+    )
+
+    def __init__(
+        self,
+        scope: Scope,
+        headers: dict[bytes, bytes],
+        *,
+        client_address: str,
+        scheme: str,
+        started: float,
+        deadline: float,
+    ) -> None:
+        self.scope = scope
+        self.headers = headers
+        self.client_address = client_address
+        self.scheme = scheme
+        self.started = started
+        self.deadline = deadline
+        self.route: str | None = None
+        self.principal: Principal | None = None
+        self.authentication_error: Problem | None = None
+        self.response_headers: list[tuple[bytes, bytes]] = []
+        self.status = 0
+        self.timed_out = False
+        self.disconnected = False
+        self._span_id = ""
+        fresh = str(uuid7())
+        offered = headers.get(b"x-request-id")
+        if offered is not None and _valid_request_id(offered):
+            self.request_id = offered.decode("ascii")
+        else:
+            self.request_id = fresh
+        self.trace_id, self.trace_flags = fresh.replace("-", ""), "00"
+        traceparent = headers.get(b"traceparent")
+        if traceparent is not None:
+            self._continue_trace(traceparent)
+
+    @property
+    def span_id(self) -> str:
+        """W3C id of this service's part of the trace (16 hexadecimal digits)."""
+        if not self._span_id:
+            self._span_id = secrets.token_hex(8)
+        return self._span_id
+
+    @property
+    def traceparent(self) -> str:
+        """Value of the header to pass on (W3C Trace Context, section 3.2)."""
+        return f"00-{self.trace_id}-{self.span_id}-{self.trace_flags}"
+
+    def _continue_trace(self, traceparent: bytes) -> None:
+        """Take the caller's trace; an invalid header is ignored, as the specification wants."""
+        match = _valid_traceparent(traceparent)
+        if match is None:
+            return
+        trace_id, span_id, flags = (part.decode("ascii") for part in match.groups())
+        if trace_id != _ZERO_TRACE and span_id != _ZERO_SPAN:
+            self.trace_id, self.trace_flags = trace_id, flags
+
+
+current: ContextVar[RequestContext | None] = ContextVar("request_context", default=None)
+
+
+def current_context() -> RequestContext | None:
+    """The context of the request this code runs for, or `None` outside of one."""
+    return current.get()

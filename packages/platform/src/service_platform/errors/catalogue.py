@@ -1,0 +1,189 @@
+"""The problems the platform itself can answer. A service defines its own the same way."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from service_platform.errors.problem import Problem
+
+
+class BadRequest(Problem):
+    """The request cannot be understood; correct it before sending it again."""
+
+    slug = "bad-request"
+    status = 400
+    title = "Bad request"
+    default_message = "The request cannot be understood."
+
+
+class MalformedBody(Problem):
+    """The body is not valid JSON, not UTF-8, or nested deeper than the parser goes."""
+
+    slug = "malformed-body"
+    status = 400
+    title = "Request body cannot be read"
+    default_message = "The request body cannot be read."
+
+
+class InvalidCursor(Problem):
+    """The page cursor was altered, belongs to another query, or comes from another release.
+
+    Start again without `cursor`.
+    """
+
+    slug = "invalid-cursor"
+    status = 400
+    title = "Invalid cursor"
+    default_message = "The cursor is not valid for this query. Start again without a cursor."
+
+
+class Unauthorized(Problem):
+    """A valid access token is needed: `Authorization: Bearer <token>` (RFC 6750).
+
+    The token is missing, expired, revoked, or meant for another service. Get a new one.
+    """
+
+    slug = "unauthorized"
+    status = 401
+    title = "Authentication required"
+    default_message = "A valid access token is required."
+
+    def __init__(
+        self,
+        message: str | None = None,
+        *,
+        error: str | None = None,
+        headers: Mapping[str, str] | None = None,
+        **extensions: Any,
+    ) -> None:
+        challenge = "Bearer" if error is None else f'Bearer error="{error}"'
+        super().__init__(
+            message, headers={"www-authenticate": challenge, **(headers or {})}, **extensions
+        )
+
+
+class Forbidden(Problem):
+    """The access token is valid but does not allow this: a scope or role is missing."""
+
+    slug = "forbidden"
+    status = 403
+    title = "Not allowed"
+    default_message = "You are not allowed to do this."
+
+
+class NotFound(Problem):
+    """Nothing is here, or it belongs to somebody else."""
+
+    slug = "not-found"
+    status = 404
+    title = "Not found"
+    default_message = "The resource does not exist."
+
+
+class MethodNotAllowed(Problem):
+    """The resource exists, but not for this method; `Allow` lists the ones it has."""
+
+    slug = "method-not-allowed"
+    status = 405
+    title = "Method not allowed"
+    default_message = "The resource does not support this method."
+
+
+class Conflict(Problem):
+    """The request contradicts the present state, for example a name that is taken."""
+
+    slug = "conflict"
+    status = 409
+    title = "Conflict"
+    default_message = "The request conflicts with the current state."
+
+
+class PreconditionFailed(Problem):
+    """The resource changed since it was read: its `ETag` is not the one in `If-Match`.
+
+    Read it again, apply the change to what is there now, and send it with the new `ETag`.
+    """
+
+    slug = "precondition-failed"
+    status = 412
+    title = "Precondition failed"
+    default_message = "The resource has changed since it was read."
+
+
+class PayloadTooLarge(Problem):
+    """The request body is larger than the service accepts."""
+
+    slug = "payload-too-large"
+    status = 413
+    title = "Request body too large"
+    default_message = "The request body is too large."
+
+
+class UnsupportedMediaType(Problem):
+    """The body's `Content-Type` is not one this route reads."""
+
+    slug = "unsupported-media-type"
+    status = 415
+    title = "Unsupported media type"
+    default_message = "The content type of the body is not supported."
+
+
+class ValidationFailed(Problem):
+    """Fields of the request are missing or wrong; `details` names each of them."""
+
+    slug = "validation-error"
+    status = 422
+    title = "Request is not valid"
+    default_message = "Request validation failed"
+
+
+class TooManyRequests(Problem):
+    """A rate limit is used up. `Retry-After` tells when to try again."""
+
+    slug = "rate-limit-exceeded"
+    status = 429
+    title = "Too many requests"
+    default_message = "The rate limit is exceeded. Try again later."
+    type_uri = "https://iana.org/assignments/http-problem-types#quota-exceeded"
+
+
+class InternalError(Problem):
+    """The service failed. It is logged under the request id; nothing is wrong with the request."""
+
+    slug = "internal-error"
+    status = 500
+    title = "Internal error"
+    default_message = "The service failed to answer. The error is logged under the request id."
+
+
+class ServiceUnavailable(Problem):
+    """Something the service needs is away or busy for the moment. Try again after `Retry-After`.
+
+    Args:
+        retry_after: seconds until another try is worth it.
+    """
+
+    slug = "service-unavailable"
+    status = 503
+    title = "Service unavailable"
+    default_message = "The service is unavailable for the moment. Try again later."
+
+    def __init__(
+        self,
+        message: str | None = None,
+        *,
+        retry_after: int = 1,
+        headers: Mapping[str, str] | None = None,
+        **extensions: Any,
+    ) -> None:
+        super().__init__(
+            message, headers={"retry-after": str(retry_after), **(headers or {})}, **extensions
+        )
+
+
+class GatewayTimeout(Problem):
+    """The request took longer than the service allows and was given up."""
+
+    slug = "timeout"
+    status = 504
+    title = "Timeout"
+    default_message = "The request took too long and was given up."
