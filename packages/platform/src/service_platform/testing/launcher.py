@@ -84,7 +84,7 @@ def die_with(parent: int, death_signal: int) -> None:
 
 
 def prctl(option: int, *values: int) -> None:
-    """Changes an attribute of this process by prctl(2); raises OSError where that fails."""
+    """Changes an attribute of this process; raises OSError where that fails."""
     libc = ctypes.CDLL(None, use_errno=True)
     padded = [ctypes.c_ulong(value) for value in (*values, 0, 0, 0, 0)[:4]]
     if libc.prctl(option, *padded) != 0:
