@@ -1,0 +1,263 @@
+"""Structured logs: one JSON object a line, or readable lines on a terminal.
+
+Events go through structlog into a bounded queue; a thread of its own renders and writes them, so
+that a slow reader of standard output never holds up the event loop. What does not fit into the
+queue is dropped and counted. `logging` of libraries ends in the same place.
+"""
+
+import atexit
+import logging
+import os
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Mapping, MutableMapping
+from datetime import UTC, datetime
+from typing import Any, Final, TextIO, cast
+
+import orjson
+import structlog
+from structlog.typing import EventDict, FilteringBoundLogger, WrappedLogger
+
+from service_platform.context import current_context
+from service_platform.metrics import log_lines_dropped
+from service_platform.settings import PlatformSettings
+
+BATCH_SECONDS: Final = 0.02
+"""Lines of this span are written with one system call."""
+
+_QUIET_LIBRARIES: Final = ("uvicorn.access", "httpx2", "httpcore2", "asyncio")
+
+
+class LogWriter:
+    """A bounded queue of events and the thread that writes them.
+
+    Args:
+        stream: text stream whose file descriptor gets the lines.
+        console: readable lines instead of JSON.
+        size: events held at most; more are dropped and counted.
+    """
+
+    def __init__(self, stream: TextIO, *, console: bool, size: int) -> None:
+        self._stream = stream
+        self._size = size
+        self._static: dict[str, Any] = {}
+        self._render = self._console if console else self._json
+        self._console_renderer = structlog.dev.ConsoleRenderer(
+            colors=console and stream.isatty(), sort_keys=False, pad_event_to=24
+        )
+        self._reset()
+
+    def _reset(self) -> None:
+        self._queue: deque[dict[str, Any]] = deque()
+        self._filled = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._closing = False
+        self._dropped = 0
+        self._writing = threading.Lock()
+
+    def set_static(self, fields: Mapping[str, Any]) -> None:
+        """Fields that every line has, such as the service's name."""
+        self._static = dict(fields)
+
+    def put(self, event: dict[str, Any]) -> None:
+        """Queue one event; never blocks. `event` needs `timestamp` in seconds since the epoch."""
+        if len(self._queue) >= self._size:
+            self._dropped += 1
+            log_lines_dropped.inc()
+            return
+        self._queue.append(event)
+        if not self._filled.is_set():
+            self._filled.set()
+            if self._thread is None:
+                self._start()
+
+    def close(self) -> None:
+        """Write what is queued and stop the thread. A later event starts it again."""
+        thread, self._thread = self._thread, None
+        self._closing = True
+        self._filled.set()
+        if thread is not None:
+            thread.join(timeout=2.0)
+        self._closing = False
+        self._write_queued()
+
+    def _start(self) -> None:
+        self._thread = threading.Thread(target=self._run, name="log-writer", daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        while not self._closing:
+            self._filled.wait()
+            if not self._closing:
+                time.sleep(BATCH_SECONDS)
+            self._filled.clear()
+            self._write_queued()
+
+    def _write_queued(self) -> None:
+        with self._writing:
+            lines = []
+            while self._queue:
+                lines.append(self._render(self._queue.popleft()))
+            if self._dropped:
+                dropped, self._dropped = self._dropped, 0
+                lines.append(self._render(_drop_notice(dropped)))
+            if lines:
+                try:
+                    self._stream.write("".join(lines))
+                    self._stream.flush()
+                except (OSError, ValueError):
+                    # Nobody reads standard output any more; there is nowhere left to say so.
+                    log_lines_dropped.inc(len(lines))
+
+    def _json(self, event: dict[str, Any]) -> str:
+        seconds = event.pop("timestamp")
+        stamp = datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")
+        line = {"timestamp": stamp.replace("+00:00", "Z"), **self._static, **event}
+        return orjson.dumps(line, default=str, option=orjson.OPT_NON_STR_KEYS).decode() + "\n"
+
+    def _console(self, event: dict[str, Any]) -> str:
+        seconds = event.pop("timestamp")
+        stamp = datetime.fromtimestamp(seconds, UTC).astimezone().strftime("%H:%M:%S.%f")[:-3]
+        safe = {key: _printable(value) for key, value in event.items()}
+        if safe.get("logger") == "access":
+            safe = _short_access(safe)
+        rendered = self._console_renderer(
+            cast("WrappedLogger", None), "", {"timestamp": stamp, **safe}
+        )
+        return f"{rendered}\n"
+
+
+def _drop_notice(count: int) -> dict[str, Any]:
+    return {
+        "timestamp": time.time(),
+        "level": "warning",
+        "logger": "log",
+        "event": "log_lines_dropped",
+        "count": count,
+    }
+
+
+def _short_access(event: dict[str, Any]) -> dict[str, Any]:
+    """On a terminal an access line is read by a person: method, path, status, time."""
+    duration = float(event.get("http.server.request.duration", 0.0)) * 1000
+    return {
+        "timestamp": event.get("timestamp"),
+        "level": event["level"],
+        "event": f"{event['http.request.method']} {event['url.path']}",
+        "status": event["http.response.status_code"],
+        "ms": round(duration, 1),
+        "request_id": event["request_id"],
+    }
+
+
+def _printable(value: object) -> object:
+    """Text without control characters: a terminal must not obey what a caller sent."""
+    if isinstance(value, str) and not value.isprintable():
+        return "".join(
+            c if c.isprintable() or c in "\n\t" else c.encode("unicode_escape").decode()
+            for c in value
+        )
+    return value
+
+
+class _SinkLogger:
+    """What structlog calls at the end of its chain: queues the finished event."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def msg(self, event: dict[str, Any]) -> None:
+        writer.put(event)
+
+    debug = info = warning = warn = error = critical = exception = fatal = log = msg
+
+
+def _make_logger(*args: Any) -> _SinkLogger:
+    return _SinkLogger(str(args[0]) if args else "service")
+
+
+def _add_origin(logger: WrappedLogger, _: str, event: EventDict) -> EventDict:
+    event["logger"] = logger.name
+    event["timestamp"] = time.time()
+    context = current_context()
+    if context is not None:
+        event.setdefault("request_id", context.request_id)
+        event.setdefault("trace_id", context.trace_id)
+    return event
+
+
+def _finish(_: WrappedLogger, __: str, event: EventDict) -> tuple[Any, dict[str, Any]]:
+    return (dict(event),), {}
+
+
+class _StandardLibraryHandler(logging.Handler):
+    """Brings `logging` records of libraries into the same queue."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            event: MutableMapping[str, Any] = {
+                "timestamp": record.created,
+                "level": record.levelname.lower(),
+                "logger": record.name,
+                "event": record.getMessage(),
+            }
+            if record.exc_info and record.exc_info[0] is not None:
+                event["exception"] = logging.Formatter().formatException(record.exc_info)
+            context = current_context()
+            if context is not None:
+                event["request_id"] = context.request_id
+            writer.put(dict(event))
+        except Exception:  # noqa: BLE001 - logging must never fail the caller
+            self.handleError(record)
+
+
+writer = LogWriter(sys.stdout, console=False, size=10_000)
+
+
+def get_logger(name: str) -> FilteringBoundLogger:
+    """A structlog logger: `get_logger("orders").info("order_placed", order_id=...)`."""
+    return cast("FilteringBoundLogger", structlog.get_logger(name))
+
+
+def configure_logging(settings: PlatformSettings, stream: TextIO | None = None) -> None:
+    """Send all logs of the process to `stream` (standard output) as the settings say.
+
+    Safe to call again: the last call wins.
+    """
+    global writer  # noqa: PLW0603 - one process has one standard output
+    out = stream if stream is not None else sys.stdout
+    console = settings.log_format == "console" or (settings.log_format == "auto" and out.isatty())
+    writer.close()
+    writer = LogWriter(out, console=console, size=settings.log_queue_size)
+    writer.set_static({"service": settings.project_name, "version": settings.version})
+    level = logging.DEBUG if settings.debug else logging.getLevelNamesMapping()[settings.log_level]
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.format_exc_info,
+            _add_origin,
+            _finish,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=_make_logger,
+        cache_logger_on_first_use=False,
+    )
+    root = logging.getLogger()
+    root.handlers[:] = [
+        handler for handler in root.handlers if not isinstance(handler, _StandardLibraryHandler)
+    ]
+    root.addHandler(_StandardLibraryHandler())
+    root.setLevel(level)
+    for name in _QUIET_LIBRARIES:
+        logging.getLogger(name).setLevel(max(level, logging.WARNING))
+
+
+def _after_fork() -> None:
+    writer._reset()  # noqa: SLF001 - the parent's thread does not exist in the child
+
+
+os.register_at_fork(after_in_child=_after_fork)
+atexit.register(lambda: writer.close())  # noqa: PLW0108 - the writer of that moment

@@ -1,0 +1,67 @@
+"""Prometheus metrics of the platform; other modules define theirs beside what they measure.
+
+Children of labelled metrics are looked up once and kept: `labels()` on the request path would cost
+more than the observation itself.
+"""
+
+from collections.abc import Callable
+from typing import Final
+
+from prometheus_client import (
+    CONTENT_TYPE_LATEST,
+    Counter,
+    Gauge,
+    Histogram,
+    generate_latest,
+)
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+DURATION_BUCKETS: Final = (
+    0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0,
+)  # fmt: skip
+
+request_duration = Histogram(
+    "http_server_request_duration_seconds",
+    "Time from the first byte of a request to the end of its response.",
+    ("method", "route", "status"),
+    buckets=DURATION_BUCKETS,
+)
+requests_in_flight = Gauge(
+    "http_server_active_requests",
+    "Requests being answered.",
+    multiprocess_mode="livesum",
+)
+log_lines_dropped = Counter(
+    "log_lines_dropped_total", "Log lines dropped because their reader is too slow."
+)
+
+_KNOWN_METHODS: Final = frozenset(
+    {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "CONNECT", "TRACE"}
+)
+_observe: dict[tuple[str, str, int], Callable[[float], None]] = {}
+
+
+def observe_request(method: str, route: str, status: int, seconds: float) -> None:
+    """Count one answered request.
+
+    `route` is the path template, never the path: the number of time series must not depend on
+    what callers send. Methods outside of RFC 9110 and PATCH count as `_OTHER`.
+    """
+    observe = _observe.get((method, route, status))
+    if observe is None:
+        known = method if method in _KNOWN_METHODS else "_OTHER"
+        observe = request_duration.labels(known, route, str(status)).observe
+        if known == method:
+            _observe[method, route, status] = observe
+    observe(seconds)
+
+
+def metrics_routes() -> list[Route]:
+    """`/metrics` in the Prometheus text format."""
+    return [Route("/metrics", _metrics, methods=["GET"], include_in_schema=False)]
+
+
+async def _metrics(_: Request) -> Response:
+    return Response(generate_latest(), headers={"content-type": CONTENT_TYPE_LATEST})

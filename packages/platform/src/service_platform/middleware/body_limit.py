@@ -1,0 +1,48 @@
+"""Request bodies are bounded: by what they declare, and by what really arrives."""
+
+from starlette.requests import ClientDisconnect
+from starlette.types import Message, Receive
+
+from service_platform.context import RequestContext
+from service_platform.errors import BadRequest, PayloadTooLarge, Problem
+
+
+def refuse_declared(headers: dict[bytes, bytes], max_bytes: int) -> Problem | None:
+    """The problem with a `Content-Length` that is too large or no number, else `None`."""
+    declared = headers.get(b"content-length")
+    if declared is None:
+        return None
+    if not declared.isdigit():
+        return BadRequest("The Content-Length header is not a number.")
+    return too_large(max_bytes) if int(declared[:20]) > max_bytes else None
+
+
+def bounded(receive: Receive, context: RequestContext, max_bytes: int) -> Receive:
+    """Wrap `receive` so that it raises `PayloadTooLarge` past `max_bytes`, chunked or not.
+
+    A client that leaves while it still sends is noted in the context.
+    """
+    received = 0
+    complete = False
+
+    async def receive_bounded() -> Message:
+        nonlocal received, complete
+        message = await receive()
+        if message["type"] == "http.request":
+            received += len(message.get("body", b""))
+            complete = not message.get("more_body", False)
+            if received > max_bytes:
+                raise too_large(max_bytes)
+        elif message["type"] == "http.disconnect" and not complete:
+            context.disconnected = True
+            raise ClientDisconnect
+        return message
+
+    return receive_bounded
+
+
+def too_large(max_bytes: int) -> PayloadTooLarge:
+    """The 413 that names the limit; the connection closes because the rest is not read."""
+    return PayloadTooLarge(
+        f"The request body is larger than {max_bytes} bytes.", headers={"connection": "close"}
+    )

@@ -1,0 +1,101 @@
+"""Routers and routes of a service: FastAPI's, with the gate in front of each endpoint."""
+
+import re
+from collections.abc import Callable
+from typing import Any, Final
+
+from fastapi import APIRouter, params
+from fastapi.routing import APIRoute
+from starlette.types import Receive, Scope, Send
+
+from service_platform.context import SCOPE_KEY, RequestContext
+from service_platform.errors import UnsupportedMediaType
+from service_platform.ratelimit import Policy, declared_policies
+
+_is_json: Final = re.compile(rb"application/([a-z0-9.-]+\+)?json\s*(;.*)?", re.IGNORECASE).fullmatch
+_is_form: Final = re.compile(
+    rb"(application/x-www-form-urlencoded|multipart/form-data)\s*(;.*)?", re.IGNORECASE
+).fullmatch
+
+
+class PlatformRoute(APIRoute):
+    """A route that checks media type, token and quotas before its endpoint runs.
+
+    Attributes:
+        policies: rate limits of the endpoint itself (`@limit`); the service's global ones are
+            added by `create_app`.
+    """
+
+    policies: tuple[Policy, ...]
+
+    def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
+        super().__init__(path, endpoint, **options)
+        self.policies = declared_policies(endpoint)
+        self._accepts: Callable[[bytes], object] | None = None
+        if self.body_field is not None:
+            form = isinstance(self.body_field.field_info, params.Form)
+            self._accepts = _is_form if form else _is_json
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the gate, then do what FastAPI does."""
+        context: RequestContext = scope[SCOPE_KEY]
+        context.route = self.path_format
+        if self.methods and scope["method"] in self.methods:
+            await scope["app"].gate.admit(context, self.policies)
+            if self._accepts is not None:
+                self._refuse_wrong_media_type(context)
+        await super().handle(scope, receive, send)
+
+    def _refuse_wrong_media_type(self, context: RequestContext) -> None:
+        headers = context.headers
+        has_body = headers.get(b"content-length", b"0") != b"0" or b"transfer-encoding" in headers
+        accepts = self._accepts
+        if has_body and accepts is not None and not accepts(headers.get(b"content-type", b"")):
+            expected = "a form" if accepts is _is_form else "application/json"
+            raise UnsupportedMediaType(f"The body must be {expected}; set Content-Type.")
+
+
+class Router(APIRouter):
+    """An `APIRouter` that `create_app` mounts by declaring its routes on the application itself.
+
+    FastAPI matches a route of an included router twice, once to find the router and once inside;
+    routes of the application are matched once.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        options.setdefault("route_class", PlatformRoute)
+        super().__init__(**options)
+        self._declared: list[tuple[str, Callable[..., Any], dict[str, Any]]] = []
+
+    def add_api_route(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
+        """Declare a route; the decorators end here."""
+        super().add_api_route(path, endpoint, **options)
+        self._declared.append((path, endpoint, options))
+
+    def include_router(self, *_: Any, **__: Any) -> None:
+        """Not supported: hand every router to `create_app`.
+
+        Raises:
+            TypeError: always.
+        """
+        raise TypeError("Give each Router to create_app(routers=[...]) instead of nesting them.")
+
+    def mounted_at(self, prefix: str, overrides: Any) -> list[PlatformRoute]:
+        """The routes as they stand below `prefix`.
+
+        Args:
+            prefix: path prefix, such as `/api/v1`, or empty.
+            overrides: the application whose `dependency_overrides` apply.
+        """
+        target = APIRouter(
+            prefix=prefix + self.prefix,
+            tags=self.tags,
+            dependencies=self.dependencies,
+            responses=self.responses,
+            default_response_class=self.default_response_class,
+            route_class=self.route_class,
+            dependency_overrides_provider=overrides,
+        )
+        for path, endpoint, options in self._declared:
+            target.add_api_route(path, endpoint, **options)
+        return [route for route in target.routes if isinstance(route, PlatformRoute)]
