@@ -5,8 +5,6 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from fastapi import FastAPI
-from fastapi.middleware.asyncexitstack import AsyncExitStackMiddleware
-from starlette.middleware.exceptions import ExceptionMiddleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from service_platform.api_docs import docs_routes
@@ -44,15 +42,25 @@ class ServiceApp(FastAPI):
         self.gate = gate
 
     def build_middleware_stack(self) -> ASGIApp:
-        """The layers around the router.
+        """The layers around the router: the edge, then what a service added itself.
 
-        Starlette's `ServerErrorMiddleware` is left out: the edge answers what nobody handled.
+        Starlette's two error layers are left out: the edge answers every exception, by the
+        handlers registered on the application and otherwise with a 500.
         """
-        app: ASGIApp = AsyncExitStackMiddleware(self.router)
-        app = ExceptionMiddleware(app, handlers=self.exception_handlers)
+        app: ASGIApp = self.router
         for middleware, args, kwargs in reversed(self.user_middleware):
             app = middleware(app, *args, **kwargs)
-        return EdgeMiddleware(app, self.settings, self.lifecycle)
+        return EdgeMiddleware(app, self.settings, self.lifecycle, self.exception_handlers)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer; FastAPI's telemetry is asked only where it is switched on."""
+        if self.settings.otel_enabled:
+            await super().__call__(scope, receive, send)
+            return
+        scope["app"] = self
+        if self.middleware_stack is None:
+            self.middleware_stack = self.build_middleware_stack()
+        await self.middleware_stack(scope, receive, send)
 
 
 def create_app(
@@ -91,6 +99,7 @@ def create_app(
         version=settings.version,
         lifespan=lifespan,
         redirect_slashes=False,
+        telemetry={"auto_configure": settings.otel_enabled},
         openapi_url=None,
         docs_url=None,
         redoc_url=None,

@@ -1,12 +1,16 @@
 """Routers and routes of a service: FastAPI's, with the gate in front of each endpoint."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
 from typing import Any, Final
 
 from fastapi import APIRouter, params
 from fastapi.routing import APIRoute
-from starlette.types import Receive, Scope, Send
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from service_platform.context import SCOPE_KEY, RequestContext
 from service_platform.errors import UnsupportedMediaType
@@ -27,9 +31,11 @@ class PlatformRoute(APIRoute):
     """
 
     policies: tuple[Policy, ...]
+    methods: set[str]
 
     def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
         super().__init__(path, endpoint, **options)
+        self.app = _answer(self.get_route_handler())
         self.policies = declared_policies(endpoint)
         self._accepts: Callable[[bytes], object] | None = None
         if self.body_field is not None:
@@ -37,14 +43,15 @@ class PlatformRoute(APIRoute):
             self._accepts = _is_form if form else _is_json
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the gate, then do what FastAPI does."""
+        """Pass the gate, then answer."""
         context: RequestContext = scope[SCOPE_KEY]
         context.route = self.path_format
-        if self.methods and scope["method"] in self.methods:
-            await scope["app"].gate.admit(context, self.policies)
-            if self._accepts is not None:
-                self._refuse_wrong_media_type(context)
-        await super().handle(scope, receive, send)
+        if scope["method"] not in self.methods:
+            raise HTTPException(405)
+        await scope["app"].gate.admit(context, self.policies)
+        if self._accepts is not None:
+            self._refuse_wrong_media_type(context)
+        await self.app(scope, receive, send)
 
     def _refuse_wrong_media_type(self, context: RequestContext) -> None:
         headers = context.headers
@@ -53,6 +60,26 @@ class PlatformRoute(APIRoute):
         if has_body and accepts is not None and not accepts(headers.get(b"content-type", b"")):
             expected = "a form" if accepts is _is_form else "application/json"
             raise UnsupportedMediaType(f"The body must be {expected}; set Content-Type.")
+
+
+def _answer(handler: Callable[[Request], Awaitable[Response]]) -> ASGIApp:
+    """The ASGI application around FastAPI's request handler.
+
+    FastAPI's own wraps it in an exception handler per route and in three exit stacks; here the
+    edge handles exceptions for all routes, and files are closed with the request's dependencies.
+    """
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        request = Request(scope, receive, send)
+        async with AsyncExitStack() as request_stack:
+            scope["fastapi_middleware_astack"] = request_stack
+            scope["fastapi_inner_astack"] = request_stack
+            async with AsyncExitStack() as function_stack:
+                scope["fastapi_function_astack"] = function_stack
+                response = await handler(request)
+            await response(scope, receive, send)
+
+    return app
 
 
 class Router(APIRouter):

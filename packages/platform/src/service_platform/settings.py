@@ -211,6 +211,11 @@ class PlatformSettings(BaseSettings):
         10_000, ge=100, le=1_000_000, description="Lines held for a slow reader; more are dropped."
     )
 
+    otel_enabled: bool = Field(
+        False,
+        description="Export OpenTelemetry traces and metrics (the `otel` extra; OTEL_* variables).",
+    )
+
     host: str = Field("0.0.0.0", description="Address to listen on.")
     port: int = Field(8000, ge=0, le=65_535, description="Port to listen on; 0 takes a free one.")
     workers: int = Field(

@@ -7,10 +7,14 @@ beside this one; here is only their order.
 
 import asyncio
 import time
-from typing import cast
+from collections.abc import Awaitable, Callable, Mapping
+from inspect import isawaitable
+from typing import Any, cast
 
+from starlette.exceptions import HTTPException
 from starlette.middleware.gzip import GZipMiddleware
-from starlette.requests import ClientDisconnect
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service_platform.context import SCOPE_KEY, RequestContext, current
@@ -32,6 +36,8 @@ GZIP_MINIMUM_BYTES = 1024
 GZIP_LEVEL = 5
 UNMATCHED_ROUTE = "unmatched"
 
+ExceptionHandlers = Mapping[Any, Callable[[Request, Any], Response | Awaitable[Response]]]
+
 log = get_logger("service_platform.errors")
 
 
@@ -45,14 +51,22 @@ class EdgeMiddleware:
         app: the application inside.
         settings: limits, CORS origins and trusted proxies.
         lifecycle: tells when the process drains.
+        handlers: exception handlers by class (or by status, for `HTTPException`).
     """
 
-    def __init__(self, app: ASGIApp, settings: PlatformSettings, lifecycle: Lifecycle) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        settings: PlatformSettings,
+        lifecycle: Lifecycle,
+        handlers: ExceptionHandlers,
+    ) -> None:
         self._app = app
         self._compressing_app = GZipMiddleware(
             app, minimum_size=GZIP_MINIMUM_BYTES, compresslevel=GZIP_LEVEL
         )
         self._settings = settings
+        self._handlers = handlers
         self._lifecycle = lifecycle
         self._proxies = TrustedProxies(settings.trusted_networks)
         self._cors = CorsPolicy(
@@ -95,12 +109,13 @@ class EdgeMiddleware:
                 raise
             task.uncancel()
             await self._fail(context, GatewayTimeout(), receive, sender)
-        except Exception:
-            log.exception("unhandled_error", route=context.route)
+        except Exception as error:
             if context.status:
                 # The answer has begun and cannot be taken back: the server cuts the connection.
+                log.exception("unhandled_error", route=context.route)
                 raise
-            await self._fail(context, InternalError(), receive, sender)
+            response = await self._respond_to(error, context, receive)
+            await response(scope, receive, sender)
         finally:
             self._deadlines.leave(task)
             self._record(context)
@@ -128,6 +143,31 @@ class EdgeMiddleware:
             await self._compressing_app(scope, receive, send)
         else:
             await self._app(scope, receive, send)
+
+    async def _respond_to(
+        self, error: Exception, context: RequestContext, receive: Receive
+    ) -> Response:
+        """What the registered handler makes of the exception, else the 500 that hides it."""
+        handler = (
+            self._handlers.get(error.status_code) if isinstance(error, HTTPException) else None
+        )
+        try:
+            for cls in type(error).__mro__ if handler is None else ():
+                handler = self._handlers.get(cls)
+                if handler is not None:
+                    break
+            if handler is not None:
+                answer = handler(Request(context.scope, receive), error)
+                return await answer if isawaitable(answer) else answer
+        except Exception as unexpected:  # noqa: BLE001 - a handler that gives up raises again
+            error = unexpected
+        log.error("unhandled_error", route=context.route, exc_info=error)
+        return self._problem_response(context, InternalError())
+
+    def _problem_response(self, context: RequestContext, problem: Problem) -> Response:
+        return problem.response(
+            base_url=self._settings.problem_type_base_url, request_id=context.request_id
+        )
 
     def _sender(self, context: RequestContext, send: Send) -> Send:
         """`send`, adding the headers that every response has."""
@@ -160,10 +200,7 @@ class EdgeMiddleware:
         """Answer with a problem; nothing can be said any more where a response has begun."""
         if context.status:
             return
-        response = problem.response(
-            base_url=self._settings.problem_type_base_url, request_id=context.request_id
-        )
-        await response(context.scope, receive, send)
+        await self._problem_response(context, problem)(context.scope, receive, send)
 
     def _record(self, context: RequestContext) -> None:
         seconds = time.perf_counter() - context.started
