@@ -1,0 +1,109 @@
+"""What a route declares about its caller, shown in OpenAPI.
+
+`CurrentPrincipal` wants any valid token, `OptionalPrincipal` takes one where it is there;
+`Annotated[Principal, RequireScope("items:write")]` and `RequireRole("admin")` demand more, also as
+`dependencies=[RequireRole("admin")]`. The gate has verified the token before (`gate.py`).
+"""
+
+from typing import Annotated, Any, Final
+
+from fastapi import Depends, Request, Security
+from fastapi.openapi.models import HTTPBearer, OAuth2, OAuthFlowPassword, OAuthFlows
+from fastapi.security import SecurityScopes
+from fastapi.security.base import SecurityBase
+
+from service_platform.context import SCOPE_KEY, RequestContext
+from service_platform.errors import Forbidden, Unauthorized
+from service_platform.identity.principal import Principal
+
+OAUTH2_SCHEME: Final = "OAuth2"
+BEARER_SCHEME: Final = "Bearer"
+TOKEN_PATH: Final = "/auth/token"  # noqa: S105 - a path
+"""Below `API_V1_PREFIX` of auth."""
+
+
+def _authenticated(request: Request) -> Principal:
+    context: RequestContext = request.scope[SCOPE_KEY]
+    if context.principal is None:
+        raise context.authentication_error or Unauthorized()
+    return context.principal
+
+
+class _ScopedAccess(SecurityBase):
+    """An access token with all of the given scopes; the OAuth 2.0 scheme of OpenAPI.
+
+    The address of the token endpoint depends on the settings: `openapi.py` puts it in.
+    """
+
+    def __init__(self) -> None:
+        self.scheme_name = OAUTH2_SCHEME
+        self.model = OAuth2(
+            flows=OAuthFlows(password=OAuthFlowPassword(tokenUrl=TOKEN_PATH, scopes={}))
+        )
+
+    async def __call__(self, request: Request, required: SecurityScopes) -> Principal:
+        """The caller.
+
+        Raises:
+            Unauthorized: without a valid token.
+            Forbidden: where a scope is missing (RFC 6750, section 3.1).
+        """
+        principal = _authenticated(request)
+        for scope in required.scopes:
+            if scope not in principal.scopes:
+                challenge = f'Bearer error="insufficient_scope", scope="{required.scope_str}"'
+                raise Forbidden(
+                    f"The access token lacks the scope {scope}.",
+                    headers={"www-authenticate": challenge},
+                )
+        return principal
+
+
+class _RoleAccess(SecurityBase):
+    """An access token of an account with all of the given roles; the bearer scheme of OpenAPI.
+
+    OpenAPI 3.1 lists role names where a scheme has no scopes (Security Requirement Object).
+    """
+
+    def __init__(self) -> None:
+        self.scheme_name = BEARER_SCHEME
+        self.model = HTTPBearer(bearerFormat="at+jwt")
+
+    async def __call__(self, request: Request, required: SecurityScopes) -> Principal:
+        """The caller.
+
+        Raises:
+            Unauthorized: without a valid token.
+            Forbidden: where a role is missing.
+        """
+        principal = _authenticated(request)
+        for role in required.scopes:
+            if role not in principal.roles:
+                raise Forbidden(f"This needs the role {role}.")
+        return principal
+
+
+_scoped_access: Final = _ScopedAccess()
+_role_access: Final = _RoleAccess()
+
+
+async def _optional(request: Request) -> Principal | None:
+    context: RequestContext = request.scope[SCOPE_KEY]
+    return context.principal
+
+
+def RequireScope(*scopes: str) -> Any:  # noqa: N802 - stands where FastAPI's Security stands
+    """Demand every one of `scopes`; without a valid token 401, without a scope 403."""
+    return Security(_scoped_access, scopes=scopes)
+
+
+def RequireRole(*roles: str) -> Any:  # noqa: N802 - stands where FastAPI's Security stands
+    """Demand every one of `roles`; without a valid token 401, without a role 403."""
+    return Security(_role_access, scopes=roles)
+
+
+CurrentPrincipal = Annotated[Principal, Security(_scoped_access)]
+"""Whoever calls, with a valid token; 401 otherwise."""
+
+OptionalPrincipal = Annotated[Principal | None, Depends(_optional)]
+"""Whoever calls, or `None` without a valid token."""

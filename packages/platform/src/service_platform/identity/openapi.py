@@ -1,0 +1,61 @@
+"""Completes what an OpenAPI document says about authentication.
+
+FastAPI knows which route demands what; the address of the token endpoint comes from the settings,
+and every protected route takes a token obtained either way (`Authorize` in the docs pages).
+"""
+
+from typing import Any
+
+from service_platform.errors import Forbidden, Unauthorized, responses
+from service_platform.identity.dependencies import BEARER_SCHEME, OAUTH2_SCHEME, TOKEN_PATH
+from service_platform.settings import PlatformSettings
+
+
+def describe_security(document: dict[str, Any], settings: PlatformSettings) -> None:
+    """Change `document` in place.
+
+    Both security schemes are declared, each protected operation lists both, and 401 and 403 are
+    among its answers.
+    """
+    scopes: set[str] = set()
+    for path in document.get("paths", {}).values():
+        for operation in path.values():
+            if operation.get("security"):
+                scopes |= _describe_operation(operation)
+    schemes = document.get("components", {}).get("securitySchemes", {})
+    if not schemes:
+        return
+    schemes[OAUTH2_SCHEME] = {
+        "type": "oauth2",
+        "description": "Log in with address and password; leave client id and secret empty.",
+        "flows": {
+            "password": {
+                "tokenUrl": settings.jwt_issuer + settings.api_v1_prefix + TOKEN_PATH,
+                "refreshUrl": settings.jwt_issuer + settings.api_v1_prefix + TOKEN_PATH,
+                "scopes": {scope: _sentence(scope) for scope in sorted(scopes)},
+            }
+        },
+    }
+    schemes[BEARER_SCHEME] = {
+        "type": "http",
+        "scheme": "bearer",
+        "bearerFormat": "at+jwt",
+        "description": "An access token obtained elsewhere. Listed names are roles of the account.",
+    }
+
+
+def _describe_operation(operation: dict[str, Any]) -> set[str]:
+    """List both schemes and the answers of a refused token; return the scopes demanded."""
+    demanded = {name: names for entry in operation["security"] for name, names in entry.items()}
+    scopes, roles = demanded.get(OAUTH2_SCHEME, []), demanded.get(BEARER_SCHEME, [])
+    operation["security"] = [{OAUTH2_SCHEME: scopes}, {BEARER_SCHEME: roles}]
+    problems = (Unauthorized, Forbidden) if scopes or roles else (Unauthorized,)
+    for status, answer in responses(*problems).items():
+        operation["responses"].setdefault(str(status), answer)
+    return set(scopes)
+
+
+def _sentence(scope: str) -> str:
+    """`items:write` → "write items"."""
+    subject, _, verb = scope.partition(":")
+    return f"{verb} {subject}" if verb else subject
