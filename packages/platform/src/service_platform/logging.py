@@ -8,6 +8,7 @@ queue is dropped and counted. `logging` of libraries ends in the same place.
 import atexit
 import logging
 import os
+import re
 import sys
 import threading
 import time
@@ -26,6 +27,8 @@ from service_platform.settings import PlatformSettings
 
 BATCH_SECONDS: Final = 0.02
 """Lines of this span are written with one system call."""
+
+_password_in_url: Final = re.compile(r"(://[^:/@\s]*):[^@/\s]+@")
 
 _QUIET_LIBRARIES: Final = ("uvicorn.access", "httpx2", "httpcore2", "asyncio")
 
@@ -181,11 +184,18 @@ def _make_logger(*args: Any) -> _SinkLogger:
 def _add_origin(logger: WrappedLogger, _: str, event: EventDict) -> EventDict:
     event["logger"] = logger.name
     event["timestamp"] = time.time()
+    if "exception" in event:
+        event["exception"] = _without_passwords(event["exception"])
     context = current_context()
     if context is not None:
         event.setdefault("request_id", context.request_id)
         event.setdefault("trace_id", context.trace_id)
     return event
+
+
+def _without_passwords(text: str) -> str:
+    """A traceback may quote an address with its password; the log must not."""
+    return _password_in_url.sub(r"\1:***@", text)
 
 
 def _finish(_: WrappedLogger, __: str, event: EventDict) -> tuple[Any, dict[str, Any]]:
@@ -204,7 +214,8 @@ class _StandardLibraryHandler(logging.Handler):
                 "event": record.getMessage(),
             }
             if record.exc_info and record.exc_info[0] is not None:
-                event["exception"] = logging.Formatter().formatException(record.exc_info)
+                text = logging.Formatter().formatException(record.exc_info)
+                event["exception"] = _without_passwords(text)
             context = current_context()
             if context is not None:
                 event["request_id"] = context.request_id

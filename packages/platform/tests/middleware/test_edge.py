@@ -1,0 +1,233 @@
+"""The edge: what holds for every response, whatever the application inside does."""
+
+import asyncio
+import re
+from collections.abc import AsyncIterator
+from typing import Any
+
+import httpx2
+import pytest
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route, Router
+from starlette.types import Message
+
+from service_platform.errors import NotFound
+from service_platform.errors.problem import Problem
+from service_platform.middleware import EdgeMiddleware
+from service_platform.resources import Lifecycle
+from service_platform.settings import PlatformSettings
+
+LIMIT = 2_000
+
+
+async def hello(_: Request) -> Response:
+    return PlainTextResponse("hello" * 400, headers={"etag": '"1"'})
+
+
+async def fail(_: Request) -> Response:
+    raise RuntimeError("postgresql://root:hunter2@db")
+
+
+async def missing(_: Request) -> Response:
+    raise NotFound("No such thing.")
+
+
+async def hang(_: Request) -> Response:
+    await asyncio.Event().wait()
+    raise AssertionError
+
+
+async def count(request: Request) -> Response:
+    return PlainTextResponse(str(len(await request.body())))
+
+
+async def page(_: Request) -> Response:
+    return Response("<p>", headers={"content-security-policy": "default-src 'self'"})
+
+
+ROUTES = [
+    Route("/hello", hello),
+    Route("/fail", fail),
+    Route("/missing", missing),
+    Route("/hang", hang),
+    Route("/count", count, methods=["POST"]),
+    Route("/page", page),
+]
+
+
+async def answer_problem(request: Request, problem: Problem) -> Response:
+    context = request.scope["service_platform"]
+    return problem.response(base_url="https://p.example", request_id=context.request_id)
+
+
+def edge(lifecycle: Lifecycle | None = None, **settings: Any) -> EdgeMiddleware:
+    return EdgeMiddleware(
+        Router(ROUTES),
+        PlatformSettings(max_body_bytes=LIMIT, request_timeout_seconds=0.2, **settings),
+        lifecycle or Lifecycle([]),
+        {Problem: answer_problem},
+    )
+
+
+def client_of(app: EdgeMiddleware, base_url: str = "http://test") -> httpx2.AsyncClient:
+    return httpx2.AsyncClient(transport=httpx2.ASGITransport(app), base_url=base_url)
+
+
+@pytest.fixture
+async def client() -> AsyncIterator[httpx2.AsyncClient]:
+    async with client_of(edge()) as client:
+        yield client
+
+
+@pytest.mark.parametrize(
+    ("path", "status"), [("/hello", 200), ("/fail", 500), ("/missing", 404), ("/hang", 504)]
+)
+async def test_every_response_tells_request_id_and_time(
+    client: httpx2.AsyncClient, path: str, status: int
+) -> None:
+    response = await client.get(path, headers={"x-request-id": "mine-1"})
+    assert response.status_code == status
+    assert response.headers["x-request-id"] == "mine-1"
+    assert re.fullmatch(r"\d+\.\d\dms", response.headers["x-response-time"])
+    assert response.headers["x-content-type-options"] == "nosniff"
+    assert response.headers["x-frame-options"] == "DENY"
+    assert "default-src 'none'" in response.headers["content-security-policy"]
+    assert "strict-transport-security" not in response.headers
+
+
+async def test_an_unhandled_error_hides_its_text(client: httpx2.AsyncClient) -> None:
+    response = await client.get("/fail")
+    problem = response.json()
+    assert response.headers["content-type"] == "application/problem+json"
+    assert problem["error"] == "internal_error"
+    assert problem["request_id"] == response.headers["x-request-id"]
+    assert "hunter2" not in response.text
+
+
+async def test_a_handler_past_its_time_is_cancelled(client: httpx2.AsyncClient) -> None:
+    problem = (await client.get("/hang")).json()
+    assert (problem["status"], problem["error"]) == (504, "timeout")
+
+
+async def test_a_problem_is_answered_by_its_handler(client: httpx2.AsyncClient) -> None:
+    problem = (await client.get("/missing")).json()
+    assert problem["type"] == "https://p.example/not-found"
+    assert problem["detail"] == problem["message"] == "No such thing."
+
+
+async def test_head_has_the_headers_of_get_and_no_body(client: httpx2.AsyncClient) -> None:
+    got = await client.get("/hello", headers={"accept-encoding": "identity"})
+    head = await client.head("/hello", headers={"accept-encoding": "identity"})
+    assert head.status_code == 200
+    assert head.content == b""
+    assert head.headers["content-length"] == got.headers["content-length"] == "2000"
+
+
+async def test_behind_tls_browsers_are_told_to_stay_there() -> None:
+    async with client_of(edge(), "https://test") as client:
+        response = await client.get("/hello")
+    assert response.headers["strict-transport-security"].startswith("max-age=63072000")
+
+
+async def test_a_page_keeps_its_own_content_policy(client: httpx2.AsyncClient) -> None:
+    response = await client.get("/page")
+    assert response.headers.get_list("content-security-policy") == ["default-src 'self'"]
+
+
+async def test_large_answers_are_compressed_on_request(client: httpx2.AsyncClient) -> None:
+    packed = await client.get("/hello", headers={"accept-encoding": "gzip"})
+    plain = await client.get("/hello", headers={"accept-encoding": "identity"})
+    assert packed.headers["content-encoding"] == "gzip"
+    assert "content-encoding" not in plain.headers
+    assert packed.text == plain.text
+
+
+async def test_while_draining_connections_are_closed() -> None:
+    lifecycle = Lifecycle([])
+    async with client_of(edge(lifecycle)) as client:
+        assert "connection" not in (await client.get("/hello")).headers
+        lifecycle.draining = True
+        assert (await client.get("/hello")).headers["connection"] == "close"
+
+
+async def test_a_body_up_to_the_limit_is_read(client: httpx2.AsyncClient) -> None:
+    assert (await client.post("/count", content=b"x" * LIMIT)).text == str(LIMIT)
+
+
+async def test_a_declared_body_over_the_limit_is_refused(client: httpx2.AsyncClient) -> None:
+    response = await client.post("/count", content=b"x" * (LIMIT + 1))
+    assert response.status_code == 413
+    assert response.json()["error"] == "payload_too_large"
+
+
+async def test_an_undeclared_body_over_the_limit_is_refused(client: httpx2.AsyncClient) -> None:
+    async def chunks() -> AsyncIterator[bytes]:
+        for _ in range(3):
+            yield b"x" * 1_000
+
+    response = await client.post("/count", content=chunks())
+    assert response.status_code == 413
+
+
+async def test_a_client_that_leaves_while_sending_is_no_error(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    sent: list[Message] = []
+
+    async def receive() -> Message:
+        return {"type": "http.disconnect"}
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    scope = {
+        "type": "http",
+        "method": "POST",
+        "path": "/count",
+        "headers": [(b"content-length", b"5")],
+        "query_string": b"",
+        "scheme": "http",
+        "client": ("192.0.2.1", 1),
+    }
+    await edge()(scope, receive, send)
+    assert scope["service_platform"].disconnected
+    assert sent == []
+
+
+async def preflight(app: EdgeMiddleware, origin: str) -> httpx2.Response:
+    headers = {"origin": origin, "access-control-request-method": "PATCH"}
+    async with client_of(app) as client:
+        return await client.options("/hello", headers=headers)
+
+
+async def test_a_preflight_from_an_allowed_origin() -> None:
+    app = edge(environment="test", cors_origins=["https://app.example"])
+    response = await preflight(app, "https://app.example")
+    assert response.status_code == 204
+    assert response.headers["access-control-allow-origin"] == "https://app.example"
+    assert "PATCH" in response.headers["access-control-allow-methods"]
+    assert "If-Match" in response.headers["access-control-allow-headers"]
+    assert response.headers["x-request-id"]
+
+
+async def test_a_preflight_from_any_other_origin_is_refused() -> None:
+    response = await preflight(edge(cors_origins=["https://app.example"]), "https://evil.example")
+    assert response.status_code == 403
+    assert "access-control-allow-origin" not in response.headers
+
+
+async def test_in_development_every_port_of_this_machine_may_call() -> None:
+    response = await preflight(edge(environment="development"), "http://localhost:5173")
+    assert response.headers["access-control-allow-origin"] == "http://localhost:5173"
+    refused = await preflight(edge(environment="development"), "http://localhost.evil.example")
+    assert refused.status_code == 403
+
+
+async def test_answers_expose_the_headers_a_browser_needs() -> None:
+    async with client_of(edge(cors_origins=["https://app.example"])) as client:
+        response = await client.get("/fail", headers={"origin": "https://app.example"})
+    assert response.headers["access-control-allow-origin"] == "https://app.example"
+    assert "ETag" in response.headers["access-control-expose-headers"]
+    assert "X-Request-ID" in response.headers["access-control-expose-headers"]
+    assert response.headers["vary"] == "Origin"

@@ -1,0 +1,55 @@
+"""The request context: ids accepted from callers and made where they are not."""
+
+import pytest
+
+from service_platform.context import RequestContext
+
+TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
+SPAN = "00f067aa0ba902b7"
+
+
+def context_of(**headers: str) -> RequestContext:
+    raw = {name.replace("_", "-").encode(): value.encode() for name, value in headers.items()}
+    return RequestContext({}, raw, client_address="", scheme="http", started=0.0, deadline=0.0)
+
+
+@pytest.mark.parametrize("offered", ["a", "A-b_c.9", "x" * 64])
+def test_an_acceptable_request_id_is_kept(offered: str) -> None:
+    assert context_of(x_request_id=offered).request_id == offered
+
+
+@pytest.mark.parametrize("offered", ["", "x" * 65, "a b", "a\nb", "ä", "<script>"])
+def test_any_other_request_id_is_replaced(offered: str) -> None:
+    assert context_of(x_request_id=offered).request_id != offered
+
+
+def test_every_request_has_its_own_ids() -> None:
+    first, second = context_of(), context_of()
+    assert first.request_id != second.request_id
+    assert first.trace_id != second.trace_id
+
+
+def test_a_trace_is_continued_under_a_new_span() -> None:
+    context = context_of(traceparent=f"00-{TRACE}-{SPAN}-01")
+    version, trace_id, span_id, flags = context.traceparent.split("-")
+    assert (version, trace_id, flags) == ("00", TRACE, "01")
+    assert span_id not in {SPAN, "0" * 16}
+    assert context.traceparent == context.traceparent
+
+
+@pytest.mark.parametrize(
+    "traceparent",
+    [
+        "",
+        "nonsense",
+        f"00-{TRACE}-{SPAN}",
+        f"00-{'0' * 32}-{SPAN}-01",
+        f"00-{TRACE}-{'0' * 16}-01",
+        f"00-{TRACE.upper()}-{SPAN}-01",
+        f"ff-{TRACE}-{SPAN}-01",
+    ],
+)
+def test_an_invalid_traceparent_begins_a_new_trace(traceparent: str) -> None:
+    context = context_of(traceparent=traceparent)
+    assert context.trace_id != TRACE
+    assert len(context.trace_id) == 32
