@@ -85,7 +85,7 @@ def test_a_password_in_an_address_is_not_logged(output: io.StringIO) -> None:
         standard_logging.getLogger("some.library").exception("failed")
     logging.writer.close()
     assert "hunter2" not in output.getvalue()
-    assert output.getvalue().count("postgresql://items:***@db/items") == 2
+    assert "postgresql://items:***@db/items" in output.getvalue()
 
 
 def test_below_the_level_nothing_is_written(output: io.StringIO) -> None:
