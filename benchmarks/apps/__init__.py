@@ -1,0 +1,1 @@
+"""Applications under measurement: the same answer with more and more around it."""
