@@ -5,7 +5,6 @@ of load saturates one core of server.
 """
 
 import asyncio
-import os
 import statistics
 import time
 from collections import Counter
@@ -13,6 +12,8 @@ from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 import uvloop
+
+from benchmarks.cores import pinned
 
 
 @dataclass(frozen=True)
@@ -109,7 +110,7 @@ class _Connection(asyncio.Protocol):
         end = lower.find(b"\r\n", start)
         return int(lower[start + 16 : end if end > 0 else head])
 
-    def connection_lost(self, exc: Exception | None) -> None:
+    def connection_lost(self, _: Exception | None) -> None:
         self._finish()
 
     def _finish(self) -> None:
@@ -144,10 +145,5 @@ def measure(
     requests: list[Request], *, connections: int = 16, seconds: float = 2.0, core: int | None = 1
 ) -> Result:
     """Send `requests` in turn for `seconds` over `connections` connections, pinned to `core`."""
-    before = os.sched_getaffinity(0)
-    if core is not None and core in before:
-        os.sched_setaffinity(0, {core})
-    try:
+    with pinned(core):
         return uvloop.run(_run(requests, connections, seconds))
-    finally:
-        os.sched_setaffinity(0, before)

@@ -22,7 +22,7 @@ def _render(table: Table) -> Group:
     grid.add_column("contestant")
     grid.add_column(table.unit, justify="right")
     grid.add_column("ratio", justify="right")
-    grid.add_column("min – max", justify="right", style="dim")
+    grid.add_column("min … max", justify="right", style="dim")
     grid.add_column("", width=30)
     grid.add_column("", style="dim")
     largest = max(row.value for row in table.rows) or 1.0
@@ -32,7 +32,7 @@ def _render(table: Table) -> Group:
             row.name,
             f"{row.value:,.{digits}f}",
             f"{row.ratio:.2f}",
-            f"{row.spread[0]:,.{digits}f} – {row.spread[1]:,.{digits}f}",
+            f"{row.spread[0]:,.{digits}f} … {row.spread[1]:,.{digits}f}",
             Bar(largest, 0, row.value, width=30, color="cyan"),
             row.note,
         )

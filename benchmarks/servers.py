@@ -12,6 +12,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+from benchmarks.cores import pin
+
 ROOT = Path(__file__).parent.parent
 READY_SECONDS = 30.0
 
@@ -54,8 +56,8 @@ def server(
             stderr=subprocess.STDOUT,
             cwd=ROOT,
             env={**os.environ, "LOG_FORMAT": "json", **(environment or {})},
-            preexec_fn=lambda: os.sched_setaffinity(0, {core}),
         )
+    pin(process.pid, core)
     base = f"http://127.0.0.1:{port}"
     try:
         wait_until_answers(base + path, process)

@@ -25,7 +25,7 @@ async def hello(number: int) -> Greeting:
     return Greeting(message="hello", number=number)
 
 
-async def bare_asgi(scope: Scope, receive: Receive, send: Send) -> None:
+async def bare_asgi(scope: Scope, _: Receive, send: Send) -> None:
     """No framework at all: what the server itself costs."""
     if scope["type"] != "http":
         return
