@@ -126,7 +126,7 @@ async def _run(requests: list[Request], connections: int, seconds: float) -> Res
     started = time.perf_counter()
     opened = [
         (await loop.create_connection(
-            lambda offset=number: _Connection(encoded, offset, result), url.hostname, url.port
+            lambda offset=number: _Connection(encoded, offset, result), url.hostname or "127.0.0.1", url.port or 80
         ))[1]
         for number in range(connections)
     ]  # fmt: skip

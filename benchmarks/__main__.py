@@ -1,0 +1,36 @@
+"""`python -m benchmarks [names]`: run comparisons, print tables, write charts and figures."""
+
+import argparse
+import importlib
+from collections.abc import Sequence
+
+from benchmarks.report import save, show
+
+NAMES = ("stack", "limiters", "data", "startup", "logins", "events")
+
+
+def run(names: Sequence[str], *, rounds: int, seconds: float) -> bool:
+    """Run the comparisons `names`; returns whether every goal was met."""
+    met = True
+    for name in names or NAMES:
+        tables = importlib.import_module(f"benchmarks.{name}").run(rounds=rounds, seconds=seconds)
+        for table in tables:
+            show(table)
+            met &= all(reached for _, reached in table.goals)
+        print(f"Chart and figures: {save(name, tables)} and .json\n")
+    return met
+
+
+def main() -> None:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(prog="benchmarks", description=__doc__)
+    parser.add_argument("names", nargs="*", choices=NAMES, help="default: all")
+    parser.add_argument("--rounds", type=int, default=5, help="counted rounds of each contestant")
+    parser.add_argument("--seconds", type=float, default=2.0, help="length of one measurement")
+    arguments = parser.parse_args()
+    met = run(arguments.names, rounds=arguments.rounds, seconds=arguments.seconds)
+    raise SystemExit(0 if met else 1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,59 @@
+"""What the platform costs a request: bare ASGI, bare FastAPI, the whole stack, with Redis limits."""
+
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+
+from service_platform.testing.local_servers import LocalValkey
+
+from benchmarks.apps.hello import PATH
+from benchmarks.comparison import Table, goal, interleaved, rows
+from benchmarks.load import Request, measure
+from benchmarks.servers import scratch, server
+
+BARE = "bare FastAPI"
+
+
+def run(*, rounds: int = 5, seconds: float = 2.0) -> Sequence[Table]:
+    """Measure all four in turn, 16 connections, server and client on a core each."""
+    with ExitStack() as stack:
+        redis = LocalValkey(stack.enter_context(scratch()), durable=False)
+        redis.start()
+        stack.callback(redis.remove)
+        urls = {
+            "bare ASGI": server("benchmarks.apps.hello:bare_asgi", path=PATH),
+            BARE: server("benchmarks.apps.hello:bare_fastapi", path=PATH),
+            "full stack": server("benchmarks.apps.hello:full_stack", platform=True),
+            "full stack, Redis limits": server(
+                "benchmarks.apps.hello:full_stack_redis",
+                platform=True,
+                environment={"REDIS_URL": redis.url},
+            ),
+        }
+        contestants = {
+            name: _throughput(stack.enter_context(running) + PATH, seconds)
+            for name, running in urls.items()
+        }
+        values = interleaved(contestants, rounds=rounds)
+    measured = rows(values, BARE)
+    by_name = {row.name: row.ratio for row in measured}
+    return [
+        Table(
+            "What the platform costs a request",
+            "requests/s",
+            measured,
+            (
+                goal("full stack / bare FastAPI", by_name["full stack"], 0.85),
+                goal("with Redis limits / bare", by_name["full stack, Redis limits"], 0.70),
+            ),
+        )
+    ]
+
+
+def _throughput(url: str, seconds: float) -> Callable[[], float]:
+    def once() -> float:
+        result = measure([Request(url)], seconds=seconds)
+        if set(result.statuses) != {200}:
+            raise RuntimeError(f"{url} answered {dict(result.statuses)}")
+        return result.per_second
+
+    return once
