@@ -9,6 +9,7 @@ import statistics
 import time
 from collections import Counter
 from dataclasses import dataclass, field
+from functools import partial
 from urllib.parse import urlsplit
 
 import uvloop
@@ -124,12 +125,12 @@ async def _run(requests: list[Request], connections: int, seconds: float) -> Res
     url = urlsplit(requests[0].url)
     loop = asyncio.get_running_loop()
     started = time.perf_counter()
-    opened = [
-        (await loop.create_connection(
-            lambda offset=number: _Connection(encoded, offset, result), url.hostname or "127.0.0.1", url.port or 80
-        ))[1]
-        for number in range(connections)
-    ]  # fmt: skip
+    opened = []
+    for number in range(connections):
+        _, connection = await loop.create_connection(
+            partial(_Connection, encoded, number, result), url.hostname or "", url.port or 80
+        )
+        opened.append(connection)
     await asyncio.sleep(seconds)
     for connection in opened:
         connection.stopping = True

@@ -1,14 +1,13 @@
-"""What the platform costs a request: bare ASGI, bare FastAPI, the whole stack, with Redis limits."""
+"""What the platform costs a request, against bare ASGI and bare FastAPI."""
 
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-
-from service_platform.testing.local_servers import LocalValkey
 
 from benchmarks.apps.hello import PATH
 from benchmarks.comparison import Table, goal, interleaved, rows
 from benchmarks.load import Request, measure
 from benchmarks.servers import scratch, server
+from service_platform.testing.local_servers import LocalValkey
 
 BARE = "bare FastAPI"
 
