@@ -10,7 +10,6 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm.exc import StaleDataError
 
-from service_platform.database.errors import DatabaseUnavailable
 from service_platform.errors.catalogue import (
     Conflict,
     GatewayTimeout,
@@ -44,6 +43,19 @@ TEMPORARY_CLASSES: Final = frozenset({"08", "53", "58"})
 """Connection exceptions, insufficient resources (too many connections), system errors."""
 DATA_EXCEPTION: Final = "22"
 
+
+class DatabaseUnavailableError(SQLAlchemyError):
+    """No connection could be made, or the server stopped answering on one.
+
+    Args:
+        reason: the kind of failure, safe to log: no address, user or password.
+    """
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
 _constraints: dict[str, tuple[type[Problem], str | None]] = {}
 
 
@@ -69,7 +81,7 @@ def database_problem(error: SQLAlchemyError) -> Problem | None:
     """
     if isinstance(error, PoolTimeout):
         return ServiceUnavailable("The service is busy. Try again later.")
-    if isinstance(error, DatabaseUnavailable):
+    if isinstance(error, DatabaseUnavailableError):
         return ServiceUnavailable()
     if isinstance(error, StaleDataError):
         return Conflict("It was changed by another request at the same time. Read it again.")
@@ -144,4 +156,11 @@ def _unacceptable_value() -> Problem:
     return ValidationFailed("A value cannot be stored: it is out of range or has invalid text.")
 
 
-__all__ = ["database_problem", "is_retryable", "on_violation", "sqlstate", "violated_constraint"]
+__all__ = [
+    "DatabaseUnavailableError",
+    "database_problem",
+    "is_retryable",
+    "on_violation",
+    "sqlstate",
+    "violated_constraint",
+]

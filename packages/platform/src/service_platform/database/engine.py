@@ -1,0 +1,166 @@
+"""The connection pool: asyncpg below SQLAlchemy, sized and timed by the settings."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Generator
+from typing import Any, Final
+
+import asyncpg
+from sqlalchemy import event
+from sqlalchemy.engine.interfaces import ExceptionContext
+from sqlalchemy.exc import DisconnectionError
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.pool import AsyncAdaptedQueuePool, NullPool
+
+from service_platform.errors.database import DatabaseUnavailableError
+from service_platform.settings import PlatformSettings
+
+RECYCLE_SECONDS: Final = 1800
+"""A connection is replaced at this age, so that a moved database or a full backend is left."""
+RECONNECT_SECONDS: Final = 1.0
+"""How long a restarting server is waited for, while it refuses connections."""
+ANSWER_MARGIN_SECONDS: Final = 2.0
+"""The server cancels a statement first; the client gives the connection up this much later."""
+
+
+class Connector:
+    """Makes connections to the database of the settings.
+
+    The address is handed to asyncpg as it is, which reads libpq's parameters (`sslmode`,
+    `sslrootcert`, several hosts, `target_session_attrs`); anything else in its query is a server
+    setting.
+
+    Args:
+        settings: address and time limits.
+        statement_timeout_seconds: instead of the setting; 0 for none (migrations).
+    """
+
+    def __init__(
+        self, settings: PlatformSettings, *, statement_timeout_seconds: float | None = None
+    ) -> None:
+        limit = settings.database_statement_timeout_seconds
+        if statement_timeout_seconds is not None:
+            limit = statement_timeout_seconds
+        scheme, _, rest = settings.database_url.get_secret_value().partition("://")
+        self._dsn = f"{scheme.partition('+')[0]}://{rest}"
+        self._timeout = settings.database_connect_timeout_seconds
+        self._command_timeout = limit + ANSWER_MARGIN_SECONDS if limit else None
+        self._server_settings = {
+            "application_name": settings.project_name,
+            "statement_timeout": str(round(limit * 1000)),
+            "idle_in_transaction_session_timeout": str(
+                round(settings.request_timeout_seconds * 1000)
+            ),
+            "jit": "off",  # compiling costs more than the short statements of a service gain
+            "timezone": "UTC",
+        }
+        self._failed_at = float("-inf")
+
+    async def connect(self) -> asyncpg.Connection:
+        """Open a connection, waiting a moment for a server that is just restarting.
+
+        Raises:
+            DatabaseUnavailableError: with the kind of failure.
+        """
+        deadline = time.monotonic() + RECONNECT_SECONDS
+        patient = time.monotonic() - self._failed_at > RECONNECT_SECONDS
+        while True:
+            try:
+                return await self._connect_once()
+            except (ConnectionError, asyncpg.CannotConnectNowError) as error:
+                # While the server stays away, requests fail at once instead of queueing up.
+                if not patient or time.monotonic() > deadline:
+                    self._failed_at = time.monotonic()
+                    raise DatabaseUnavailableError("connection_refused") from error
+            except asyncpg.TooManyConnectionsError as error:
+                raise DatabaseUnavailableError("too_many_connections") from error
+            except TimeoutError as error:
+                raise DatabaseUnavailableError("connect_timeout") from error
+            except OSError as error:
+                raise DatabaseUnavailableError("unreachable") from error
+            except (asyncpg.PostgresError, asyncpg.InterfaceError, ValueError) as error:
+                raise DatabaseUnavailableError("connection_rejected") from error
+            await asyncio.sleep(0.02)
+
+    async def _connect_once(self) -> asyncpg.Connection:
+        return await asyncpg.connect(
+            self._dsn,
+            timeout=self._timeout,
+            command_timeout=self._command_timeout,
+            server_settings=self._server_settings,
+        )
+
+    def __call__(self) -> Awaitable[asyncpg.Connection]:
+        """The same as an awaitable that does nothing until it is awaited.
+
+        SQLAlchemy asks for one also where it then finds that it cannot wait; a coroutine left
+        behind there would be reported as never awaited.
+        """
+        return _Deferred(self.connect)
+
+
+class _Deferred:
+    __slots__ = ("_function",)
+
+    def __init__(self, function: Callable[[], Awaitable[asyncpg.Connection]]) -> None:
+        self._function = function
+
+    def __await__(self) -> Generator[Any, None, asyncpg.Connection]:
+        return self._function().__await__()
+
+
+def make_engine(settings: PlatformSettings, connector: Connector) -> AsyncEngine:
+    """The engine of a service: a bounded pool whose connections are prepared and reused.
+
+    Idle connections are taken last in, first out, so that a burst's extra ones come to rest. No
+    query is spent to see whether one still lives: the driver hears of a closed socket at once.
+    """
+    engine = create_async_engine(
+        "postgresql+asyncpg://",
+        async_creator=connector,
+        poolclass=AsyncAdaptedQueuePool,
+        pool_size=settings.database_pool_size,
+        max_overflow=settings.database_max_overflow,
+        pool_timeout=settings.database_pool_timeout_seconds,
+        pool_recycle=RECYCLE_SECONDS,
+        pool_use_lifo=True,
+        echo=settings.debug,
+        hide_parameters=True,
+    )
+    event.listen(engine.sync_engine, "checkout", _refuse_closed)
+    event.listen(engine.sync_engine, "handle_error", _tell_lost_connections)
+    return engine
+
+
+def make_migration_engine(settings: PlatformSettings) -> AsyncEngine:
+    """An engine for one connection at a time, whose statements may take as long as they need."""
+    connector = Connector(settings, statement_timeout_seconds=0)
+    return create_async_engine(
+        "postgresql+asyncpg://",
+        async_creator=connector,
+        poolclass=NullPool,
+        hide_parameters=True,
+    )
+
+
+def _refuse_closed(connection: Any, _record: object, _proxy: object) -> None:
+    if connection.driver_connection.is_closed():
+        raise DisconnectionError
+
+
+def _tell_lost_connections(context: ExceptionContext) -> None:
+    """Name a server that stopped answering; keep row values out of error messages."""
+    error = context.original_exception
+    if isinstance(error, TimeoutError):
+        context.is_disconnect = True
+        context.chained_exception = DatabaseUnavailableError("no_answer")
+    conceal_values(error.__cause__)
+
+
+def conceal_values(error: BaseException | None) -> None:
+    """Drop the DETAIL of a PostgreSQL error, which quotes the row that was refused."""
+    if isinstance(error, asyncpg.PostgresError):
+        error.detail = None
+
+
+__all__ = ["Connector", "conceal_values", "make_engine", "make_migration_engine"]

@@ -1,0 +1,261 @@
+"""Brings a service's database to the schema its code needs.
+
+    python -m service_platform.database.migrate items up
+    python -m service_platform.database.migrate items status
+    python -m service_platform.database.migrate items new "add colour"
+
+`DATABASE_URL` and the other settings come from the environment, as for the service itself. Only one
+process migrates a database at a time: the others wait for an advisory lock, then find nothing to
+do. Migrations go forward only; each is one transaction, and must leave the schema usable for the
+release that is still running.
+"""
+
+import argparse
+import asyncio
+import sys
+import zlib
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, Final
+
+from alembic import command
+from alembic.config import Config
+from alembic.util import CommandError
+from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from service_platform.database.engine import make_migration_engine
+from service_platform.database.resource import CURRENT_REVISION, UNDEFINED_TABLE
+from service_platform.database.revisions import MigrationsError, folder_of, revisions_of
+from service_platform.errors.database import DatabaseUnavailableError, sqlstate
+from service_platform.settings import PlatformSettings, load_settings
+
+LOCK_WAIT_SECONDS: Final = 120
+"""How long one migration waits for another to end."""
+TABLE_LOCK_WAIT_SECONDS: Final = 10
+"""How long a statement waits for a table; meanwhile every request for that table waits, too."""
+LOCK_NOT_AVAILABLE: Final = "55P03"
+
+
+class MigrationError(Exception):
+    """A migration did not happen; the message is one sentence for the person who asked."""
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """Where a database stands.
+
+    Attributes:
+        current: its revision, `None` when it was never migrated.
+        head: the newest revision of the code.
+        pending: how many migrations are to be run.
+    """
+
+    current: str | None
+    head: str
+    pending: int
+
+    @property
+    def is_current(self) -> bool:
+        """True when the service can use the database."""
+        return self.pending == 0
+
+
+async def up(service: str, settings: PlatformSettings) -> Status:
+    """Run every migration that is missing.
+
+    Args:
+        service: import name, such as `items`; its migrations are the package `items.migrations`.
+        settings: with the address of the database.
+
+    Returns:
+        Where the database stood before.
+
+    Raises:
+        MigrationError: with the reason in one sentence.
+    """
+    migrations = f"{service}.migrations"
+    async with _connected(settings) as connection, _locked(connection, service):
+        before = await _status(connection, migrations)
+        if before.pending:
+            await connection.execute(text(f"SET lock_timeout = '{TABLE_LOCK_WAIT_SECONDS}s'"))
+            await connection.commit()
+            await _alembic(connection, migrations, lambda config: command.upgrade(config, "head"))
+    return before
+
+
+async def status(service: str, settings: PlatformSettings) -> Status:
+    """Where the database stands.
+
+    Raises:
+        MigrationError: with the reason in one sentence.
+    """
+    async with _connected(settings) as connection:
+        return await _status(connection, f"{service}.migrations")
+
+
+async def new(service: str, settings: PlatformSettings, message: str) -> str | None:
+    """Write a migration that makes the difference between the models and the database.
+
+    Args:
+        service: import name.
+        settings: with the address of a database that has every existing migration.
+        message: what the migration does, in a few words.
+
+    Returns:
+        The path of the file, `None` when there is no difference.
+
+    Raises:
+        MigrationError: with the reason in one sentence.
+    """
+    migrations = f"{service}.migrations"
+    number = f"{len(revisions_of(migrations).order) + 1:04d}"
+    written: list[Any] = []
+
+    def write(config: Config) -> None:
+        made = command.revision(config, message, autogenerate=True, rev_id=number)
+        written.extend(made if isinstance(made, list) else [made])
+
+    async with _connected(settings) as connection:
+        await _alembic(connection, migrations, write)
+    paths = [script.path for script in written if script is not None]
+    return paths[0] if paths else None
+
+
+@asynccontextmanager
+async def _connected(settings: PlatformSettings) -> AsyncIterator[AsyncConnection]:
+    engine = make_migration_engine(settings)
+    try:
+        async with engine.connect() as connection:
+            yield connection
+    except DatabaseUnavailableError as error:
+        raise MigrationError(
+            f"The database cannot be reached ({error.reason}); is DATABASE_URL right and is "
+            "PostgreSQL running?"
+        ) from error
+    finally:
+        await engine.dispose()
+
+
+@asynccontextmanager
+async def _locked(connection: AsyncConnection, service: str) -> AsyncIterator[None]:
+    """Hold the service's advisory lock; it ends with the connection at the latest."""
+    key = zlib.crc32(f"migrations of {service}".encode())
+    try:
+        await connection.execute(text(f"SET lock_timeout = '{LOCK_WAIT_SECONDS}s'"))
+        await connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": key})
+        await connection.commit()
+    except DBAPIError as error:
+        if sqlstate(error) != LOCK_NOT_AVAILABLE:
+            raise
+        raise MigrationError(
+            f"Another process has been migrating the database of {service} for more than "
+            f"{LOCK_WAIT_SECONDS} s; wait for it to end and try again."
+        ) from error
+    try:
+        yield
+    finally:
+        if not connection.closed and not connection.invalidated:
+            await connection.rollback()
+            await connection.execute(text("SELECT pg_advisory_unlock(:key)"), {"key": key})
+            await connection.commit()
+
+
+async def _status(connection: AsyncConnection, migrations: str) -> Status:
+    wanted = revisions_of(migrations)
+    try:
+        current = await connection.scalar(CURRENT_REVISION)
+    except DBAPIError as error:
+        if sqlstate(error) != UNDEFINED_TABLE:
+            raise
+        current = None
+    await connection.rollback()
+    return Status(current, wanted.head, wanted.pending(current))
+
+
+async def _alembic(
+    connection: AsyncConnection, migrations: str, work: Callable[[Config], None]
+) -> None:
+    """Run an Alembic command on the connection."""
+    config = Config()
+    config.set_main_option("script_location", str(folder_of(migrations)).replace("%", "%%"))
+    config.set_main_option("file_template", "%%(rev)s_%%(slug)s")
+    config.set_main_option("path_separator", "os")
+
+    def run(sync_connection: Any) -> None:
+        config.attributes["connection"] = sync_connection
+        work(config)
+
+    try:
+        await connection.run_sync(run)
+        await connection.commit()
+    except CommandError as error:
+        if "not up to date" in str(error):
+            message = "The database lacks migrations; run `up` first."
+        else:
+            message = f"{error}".rstrip(".") + "."
+        raise MigrationError(message) from error
+    except SQLAlchemyError as error:
+        raise MigrationError(_explained(error)) from error
+
+
+def _explained(error: SQLAlchemyError) -> str:
+    if sqlstate(error) == LOCK_NOT_AVAILABLE:
+        return (
+            f"A table stayed in use for more than {TABLE_LOCK_WAIT_SECONDS} s, so the migration "
+            "was given up and changed nothing; try again when long transactions have ended."
+        )
+    original = getattr(error, "orig", None)
+    cause = getattr(original, "__cause__", None) or original or error
+    first_line = str(cause).partition("\n")[0]
+    return f"A migration failed and was rolled back: {first_line}."
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command; returns the exit status: 0, 1 for a failure, 3 for a database that is behind."""
+    parser = argparse.ArgumentParser(
+        prog="python -m service_platform.database.migrate",
+        description="Bring a service's database to the schema its code needs.",
+    )
+    parser.add_argument("service", help="import name of the service, such as items")
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("up", help="run the migrations that are missing")
+    commands.add_parser("status", help="say where the database stands; exit status 3 when behind")
+    write = commands.add_parser("new", help="write a migration from the difference to the models")
+    write.add_argument("message", help="what it does, in a few words")
+    options = parser.parse_args(arguments)
+    try:
+        revisions_of(f"{options.service}.migrations")
+        settings = load_settings(PlatformSettings)
+        return asyncio.run(_carry_out(options, settings))
+    except (MigrationError, MigrationsError) as error:
+        sys.stderr.write(f"{options.service}: {error}\n")
+        return 1
+
+
+async def _carry_out(options: argparse.Namespace, settings: PlatformSettings) -> int:
+    service = options.service
+    if options.command == "up":
+        before = await up(service, settings)
+        done = f"{before.pending} migrations run, now at {before.head}"
+        _say(service, done if before.pending else f"nothing to do, at {before.current}")
+        return 0
+    if options.command == "status":
+        found = await status(service, settings)
+        stands = f"at {found.current or 'no revision'}, newest is {found.head}"
+        _say(service, f"{stands}, {found.pending} to run")
+        return 0 if found.is_current else 3
+    path = await new(service, settings, options.message)
+    written = f"wrote {path}; read it before you run it"
+    _say(service, written if path else "models and database agree, nothing written")
+    return 0
+
+
+def _say(service: str, sentence: str) -> None:
+    sys.stdout.write(f"{service}: {sentence}.\n")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

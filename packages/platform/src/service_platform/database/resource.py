@@ -1,0 +1,155 @@
+"""The database of a service as a resource: engine, sessions, reads, and whether it is usable."""
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable
+from typing import Any, Final, TypeVar
+
+import asyncpg
+import structlog
+from sqlalchemy import Select, Text, column, select, table
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
+from sqlalchemy.pool import QueuePool
+
+from service_platform.database.engine import Connector, make_engine
+from service_platform.database.reader import Reader
+from service_platform.database.revisions import VERSION_TABLE, Revisions, revisions_of
+from service_platform.errors.database import (
+    DatabaseUnavailableError,
+    is_retryable,
+    sqlstate,
+)
+from service_platform.resources import HealthCheckError
+from service_platform.settings import PlatformSettings
+
+T = TypeVar("T")
+
+UNDEFINED_TABLE: Final = "42P01"
+CURRENT_REVISION: Final[Select[str]] = select(column("version_num", Text)).select_from(
+    table(VERSION_TABLE)
+)
+
+log = structlog.stdlib.get_logger("database")
+
+
+class Database:
+    """PostgreSQL, one pool a process.
+
+    Args:
+        settings: address, pool size, time limits.
+        migrations: package of the service's migrations, such as `items.migrations`; its newest
+            revision is the one the service needs.
+
+    Attributes:
+        engine: SQLAlchemy's.
+        session: makes an `AsyncSession`: `async with database.session() as session`.
+        reader: runs single reads without a transaction.
+    """
+
+    name = "database"
+    critical = True
+
+    def __init__(self, settings: PlatformSettings, *, migrations: str) -> None:
+        self._connector = Connector(settings)
+        self._wanted: Revisions = revisions_of(migrations)
+        self.engine = make_engine(settings, self._connector)
+        self.session = async_sessionmaker(self.engine, expire_on_commit=False)
+        self.reader = Reader(self.engine)
+
+    async def start(self) -> None:
+        """Open the first connection; a database that is away for the moment is only logged."""
+        try:
+            async with self.engine.connect():
+                pass
+        except (SQLAlchemyError, OSError) as error:
+            reason = getattr(error, "reason", type(error).__name__)
+            log.warning("database_not_reached_at_start", reason=reason)
+
+    async def stop(self) -> None:
+        """Close every connection."""
+        await self.engine.dispose()
+
+    async def check(self) -> None:
+        """Ask the database for its schema revision.
+
+        A pool that is busy to the last connection is no reason to call the database unavailable:
+        the question is then asked on a connection of its own.
+
+        Raises:
+            HealthCheckError: `database_unavailable`, `schema_missing` or `schema_outdated`.
+        """
+        try:
+            current = await self._current_revision()
+        except SQLAlchemyError as error:
+            missing = sqlstate(error) == UNDEFINED_TABLE
+            reason = "schema_missing" if missing else "database_unavailable"
+            raise HealthCheckError(reason) from error
+        if current is None:
+            raise HealthCheckError("schema_missing")
+        if self._wanted.is_outdated(current):
+            raise HealthCheckError("schema_outdated")
+
+    async def run(
+        self,
+        work: Callable[[AsyncSession], Awaitable[T]],
+        *,
+        attempts: int = 3,
+        isolation_level: str | None = None,
+    ) -> T:
+        """Run a unit of work in a transaction of its own and commit it.
+
+        When PostgreSQL gives it up for a deadlock or a serialization failure, it is run again from
+        the start, so it must have no effect beyond its session.
+
+        Args:
+            work: gets a session and returns the result.
+            attempts: how often it is run at most.
+            isolation_level: such as `SERIALIZABLE`; the server's default where omitted.
+
+        Raises:
+            SQLAlchemyError: the last attempt's, which `errors.database` turns into a problem.
+        """
+        options: dict[str, Any] = {}
+        if isolation_level is not None:
+            options = {"isolation_level": isolation_level}
+        attempt = 1
+        while True:
+            try:
+                async with self.session() as session:
+                    if options:
+                        await session.connection(execution_options=options)
+                    result = await work(session)
+                    await session.commit()
+                    return result
+            except DBAPIError as error:
+                if attempt >= attempts or not is_retryable(error):
+                    raise
+            await asyncio.sleep(random.uniform(0.005, 0.02) * attempt)  # noqa: S311 - not a secret
+            attempt += 1
+
+    def pool_usage(self) -> tuple[int, int]:
+        """Connections in use and the most there may be."""
+        pool = self.engine.pool
+        if not isinstance(pool, QueuePool):
+            raise TypeError("The engine's pool is not bounded.")
+        return pool.checkedout(), pool.size() + max(pool._max_overflow, 0)  # noqa: SLF001
+
+    async def _current_revision(self) -> str | None:
+        used, limit = self.pool_usage()
+        if used < limit:
+            return await self.reader.scalar(CURRENT_REVISION)
+        connection = await self._connector.connect()
+        try:
+            revision: str | None = await connection.fetchval(str(CURRENT_REVISION))
+        except asyncpg.PostgresError as error:
+            # Told apart by SQLSTATE like the reader's errors.
+            raise DBAPIError("", None, error) from error
+        except OSError as error:
+            raise DatabaseUnavailableError("connection_lost") from error
+        finally:
+            connection.terminate()
+        return revision
+
+
+__all__ = ["Database"]
