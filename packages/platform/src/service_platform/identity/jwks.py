@@ -46,15 +46,6 @@ log = get_logger("service_platform.identity")
 class KeySource(Protocol):
     """Where a verifier gets keys: `JwksClient`, or auth's own store."""
 
-    async def start(self) -> None:
-        """Begin to keep the keys fresh; must not wait for another service."""
-
-    async def stop(self) -> None:
-        """End what `start` began."""
-
-    async def check(self) -> None:
-        """Raise `HealthCheckError` where no usable key is known."""
-
     async def key(self, identifier: str) -> VerificationKey | None:
         """The key with this id, `None` where the issuer has none such.
 

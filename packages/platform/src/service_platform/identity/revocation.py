@@ -198,7 +198,6 @@ class Revocations:
     def __init__(self, settings: PlatformSettings, *, max_entries: int = MAX_ENTRIES) -> None:
         self._url = settings.redis_url.get_secret_value()
         self._list = RevocationList(max_entries)
-        self.refuses = self._list.refuses
         self._client: Redis | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._following = asyncio.Event()
@@ -231,6 +230,10 @@ class Revocations:
         if self._client is not None:
             await self._client.aclose()
             self._client = None
+
+    def refuses(self, credential: Credential) -> bool:
+        """Whether the token must not be accepted any more."""
+        return self._list.refuses(credential)
 
     async def check(self) -> None:
         """Raise `HealthCheckError` while nothing new can be heard."""

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from contextlib import AsyncExitStack
 from typing import Final, Protocol
 
 from prometheus_client import Counter
@@ -24,26 +25,28 @@ _accepted, _refused = verifications.labels("accepted"), verifications.labels("re
 
 
 class RevocationCheck(Protocol):
-    """Says whether a token was revoked, and has a lifetime (`Revocations`)."""
-
-    async def start(self) -> None:
-        """Begin to listen."""
-
-    async def stop(self) -> None:
-        """Stop listening."""
-
-    async def check(self) -> None:
-        """Raise `HealthCheckError` where nothing can be heard."""
+    """Says whether a token was revoked (`Revocations`)."""
 
     def refuses(self, credential: Credential) -> bool:
         """Whether the token must not be accepted any more."""
 
 
+class _Part(Protocol):
+    """What starts and stops with the verifier."""
+
+    async def start(self) -> None: ...
+
+    async def stop(self) -> None: ...
+
+    async def check(self) -> None: ...
+
+
 class TokenVerifier:
     """Turns access tokens into principals; the resource `identity` of every service.
 
-    It starts and stops the key source and the revocations it uses. A failing check degrades the
-    service: with keys in memory everything goes on.
+    The key source and the revocations it makes itself start and stop with it; those it is given
+    belong to the caller. A failing check degrades the service: with keys in memory everything goes
+    on.
 
     Args:
         settings: issuer, audience, algorithm and the address of auth.
@@ -71,32 +74,35 @@ class TokenVerifier:
             algorithm=settings.jwt_algorithm,
         )
         self._registry = self._rules.registry()
-        self._keys = keys or JwksClient(settings.auth_url + JWKS_PATH, settings.jwt_algorithm)
-        self._revocations = revocations or Revocations(settings)
+        self._parts: list[_Part] = []
+        if keys is None:
+            keys = JwksClient(settings.auth_url + JWKS_PATH, settings.jwt_algorithm)
+            self._parts.append(keys)
+        if revocations is None:
+            revocations = Revocations(settings)
+            self._parts.append(revocations)
+        self._keys = keys
+        self._revocations = revocations
         self._verified: dict[str, Credential] = {}
         self._max_cached = max_cached
         self._clock = clock
 
     async def start(self) -> None:
-        """Begin to fetch keys and to hear revocations."""
-        await self._keys.start()
-        try:
-            await self._revocations.start()
-        except BaseException:
-            await self._keys.stop()
-            raise
+        """Begin to fetch keys and to hear revocations; neither being away holds up the start."""
+        async with AsyncExitStack() as started:
+            for part in self._parts:
+                await part.start()
+                started.push_async_callback(part.stop)
+            self._started = started.pop_all()
 
     async def stop(self) -> None:
         """End both."""
-        try:
-            await self._revocations.stop()
-        finally:
-            await self._keys.stop()
+        await self._started.aclose()
 
     async def check(self) -> None:
         """Raise `HealthCheckError` where tokens cannot be verified or revocations not heard."""
-        await self._keys.check()
-        await self._revocations.check()
+        for part in self._parts:
+            await part.check()
 
     def verify_cached(self, token: str) -> Principal | None:
         """The principal of a token verified before and still good, else `None`."""
