@@ -49,12 +49,12 @@ class Status:
 
     Attributes:
         current: its revision, `None` when it was never migrated.
-        head: the newest revision of the code.
+        head: the newest revision of the code, `None` when it has none.
         pending: how many migrations are to be run.
     """
 
     current: str | None
-    head: str
+    head: str | None
     pending: int
 
     @property
@@ -239,12 +239,13 @@ async def _carry_out(options: argparse.Namespace, settings: PlatformSettings) ->
     service = options.service
     if options.command == "up":
         before = await up(service, settings)
-        done = f"{before.pending} migrations run, now at {before.head}"
+        plural = "" if before.pending == 1 else "s"
+        done = f"{before.pending} migration{plural} run, now at {before.head}"
         _say(service, done if before.pending else f"nothing to do, at {before.current}")
         return 0
     if options.command == "status":
         found = await status(service, settings)
-        stands = f"at {found.current or 'no revision'}, newest is {found.head}"
+        stands = f"at {found.current or 'no revision'}, newest is {found.head or 'none'}"
         _say(service, f"{stands}, {found.pending} to run")
         return 0 if found.is_current else 3
     path = await new(service, settings, options.message)

@@ -10,7 +10,7 @@ from typing import Any, Final, TypeVar, TypeVarTuple
 from weakref import WeakKeyDictionary
 
 import asyncpg
-from sqlalchemy import BindParameter, Row, Select
+from sqlalchemy import BindParameter, Float, Row, Select, TypeDecorator
 from sqlalchemy.engine import Dialect
 from sqlalchemy.engine.result import SimpleResultMetaData
 from sqlalchemy.exc import DBAPIError, InvalidRequestError, MissingGreenlet
@@ -18,6 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.pool import PoolProxiedConnection, QueuePool
 from sqlalchemy.sql.cache_key import CacheKey
 from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.types import TypeEngine
 from sqlalchemy.util import LRUCache, greenlet_spawn
 
 from service_platform.database.engine import conceal_values
@@ -28,6 +29,9 @@ Ts = TypeVarTuple("Ts")
 
 KNOWN_SHAPES: Final = 500
 """How many shapes of statements built anew for each call are remembered."""
+FLOAT8: Final = 701
+NUMERIC: Final = 1700
+"""Type numbers of PostgreSQL (`pg_type.oid`)."""
 _NAMED: Final = object()
 _LOST_STATES: Final = frozenset({"57P01", "57P02", "57P03"})
 
@@ -208,7 +212,7 @@ class _Plan:
         binders = [by_name.get(name) for name in compiled.positiontup or ()]
         self._binders = binders if any(binders) else None
         entries = compiled._result_columns  # noqa: SLF001 - public to result objects
-        processors = [entry.type._cached_result_processor(dialect, None) for entry in entries]  # noqa: SLF001
+        processors = [_result_processor(entry.type, dialect) for entry in entries]
         self._metadata = SimpleResultMetaData(
             [entry.keyname for entry in entries],
             _processors=processors if any(processors) else None,
@@ -280,6 +284,17 @@ def _sources(compiled: SQLCompiler, cache_key: CacheKey | None) -> list[tuple[An
         (found[name].position, _NAMED) if isinstance(found[name], _Slot) else (None, found[name])
         for name in positions
     ]
+
+
+def _result_processor(kind: TypeEngine[Any], dialect: Dialect) -> Any:
+    """What a type does to the driver's values.
+
+    Numbers are told apart by the type the server sent, which the driver's records do not carry; the
+    column's own type says as much.
+    """
+    number = kind.impl_instance if isinstance(kind, TypeDecorator) else kind
+    sent_as = FLOAT8 if isinstance(number, Float) else NUMERIC
+    return kind._cached_result_processor(dialect, sent_as)  # noqa: SLF001 - as the engine does
 
 
 def _require_columns(statement: Select[Any]) -> None:

@@ -85,9 +85,9 @@ class Database:
             missing = sqlstate(error) == UNDEFINED_TABLE
             reason = "schema_missing" if missing else "database_unavailable"
             raise HealthCheckError(reason) from error
-        if current is None:
+        if current is None and self._wanted.head is not None:
             raise HealthCheckError("schema_missing")
-        if self._wanted.is_outdated(current):
+        if current is not None and self._wanted.is_outdated(current):
             raise HealthCheckError("schema_outdated")
 
     async def run(

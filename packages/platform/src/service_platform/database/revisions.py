@@ -28,9 +28,9 @@ class Revisions:
     order: tuple[str, ...]
 
     @property
-    def head(self) -> str:
-        """The newest."""
-        return self.order[-1]
+    def head(self) -> str | None:
+        """The newest, `None` before the first is written."""
+        return self.order[-1] if self.order else None
 
     def is_outdated(self, current: str) -> bool:
         """Say whether a database must be migrated before this code can use it.
@@ -54,7 +54,7 @@ def revisions_of(migrations: str) -> Revisions:
     """The revisions of a migrations package, such as `items.migrations`.
 
     Raises:
-        MigrationsError: when there is none, or not exactly one newest.
+        MigrationsError: when there is no such package, or they do not form one line.
     """
     parents: dict[str, str | None] = {}
     for path in sorted((folder_of(migrations) / "versions").glob("*.py")):
@@ -62,14 +62,14 @@ def revisions_of(migrations: str) -> Revisions:
         if revision is not None:
             parents[revision] = parent
     heads = parents.keys() - set(parents.values())
-    if len(heads) != 1:
+    if parents and len(heads) != 1:
         found = ", ".join(sorted(heads)) or "none"
         raise MigrationsError(
             f"{migrations} must have exactly one newest revision and has {found}; "
             "set down_revision so that they form one line."
         )
     order: list[str] = []
-    newest: str | None = heads.pop()
+    newest = heads.pop() if heads else None
     while newest is not None:
         order.append(newest)
         newest = parents.get(newest)

@@ -1,14 +1,64 @@
-"""pytest plugin of the platform."""
+"""The pytest plugin: a service's tests get their own database, Redis, clients and signed tokens.
 
-from collections.abc import Iterator
+It is active wherever the platform is installed with its `testing` extra. A service's whole
+`conftest.py`:
+
+    import pytest
+
+    @pytest.fixture(scope="session")
+    def service() -> str:
+        return "items"          # import name: `items.app:create_app`, `items.migrations`
+
+and a test:
+
+    async def test_an_item_of_another_account_is_not_found(client, tokens):
+        mine = await client.post("/api/v1/items", json={"name": "a"}, headers=tokens.headers())
+        other = await client.get(mine.headers["location"], headers=tokens.headers())
+        assert other.status_code == 404
+
+| fixture | what it is |
+|---|---|
+| `client` | HTTP client of the started application, in this process |
+| `app` | that application |
+| `make_client` | `async with make_client(RATE_LIMIT_REQUESTS="2") as client`: with other settings |
+| `tokens` | `tokens.headers(subject, scopes=[...], roles=["admin"])`, `tokens.issue(...)` |
+| `database` | the service's `Database`, for tests below HTTP and for looking at rows |
+| `database_url` | address of an empty, migrated database of this test alone |
+| `sql_log` | `sql_log.clear()`, `sql_log.statements()`: what its PostgreSQL was told to do |
+| `redis_url` | address of an empty Redis database of this test alone |
+| `service_environment` | the variables that make a service use all of these |
+| `running_service` | `running_service()`: a real process; `running_service("users", PORT=...)` |
+| `databases` | `databases.create("users")`: databases of other services |
+| `own_postgres`, `own_redis` | servers for this test alone, to be killed and restarted |
+
+The servers behind them are started once a run, when first needed, and shared by the processes of
+pytest-xdist; databases are copies of one that was migrated once. Nothing is left behind, not even
+when pytest is killed.
+"""
+
+# ruff: noqa: ARG001, PLC0415
+# A fixture asks for another one for its effect; and it imports what it needs itself: pytest loads
+# this module in every run, also for tests that need none of it and before coverage is measured.
+
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
-import redis
 
 from service_platform.testing.local_servers import LocalPostgres, LocalValkey
 from service_platform.testing.run import REDIS_DATABASES, ServersOfRun
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+    from httpx2 import AsyncClient
+
+    from service_platform.database import Database
+    from service_platform.testing.databases import TestDatabases
+    from service_platform.testing.services import RunningService
+    from service_platform.testing.sql_log import SqlLog
+    from service_platform.testing.tokens import TestTokens
 
 SERVERS = pytest.StashKey[ServersOfRun]()
 
@@ -54,23 +104,27 @@ def redis_server(pytestconfig: pytest.Config) -> LocalValkey:
 
 
 @pytest.fixture(scope="session")
-def redis_database(pytestconfig: pytest.Config) -> int:
-    """The numbered Redis database of this test process."""
-    worker = getattr(pytestconfig, "workerinput", {}).get("workerid", "gw0")
-    return int(worker.removeprefix("gw")) % REDIS_DATABASES
+def _worker(pytestconfig: pytest.Config) -> str:
+    """Name of this test process."""
+    name: str = getattr(pytestconfig, "workerinput", {}).get("workerid", "gw0")
+    return name
 
 
 @pytest.fixture(scope="session")
-def _redis_connection(redis_server: LocalValkey, redis_database: int) -> Iterator[Any]:
-    with redis.Redis.from_url(redis_server.url_for(redis_database)) as connection:
-        yield connection
+def _redis_connection(redis_server: LocalValkey, _worker: str) -> Iterator[Any]:
+    import redis
+
+    database = int(_worker.removeprefix("gw")) % REDIS_DATABASES
+    with redis.Redis.from_url(redis_server.url_for(database)) as connection:
+        yield connection, redis_server.url_for(database)
 
 
 @pytest.fixture
-def redis_url(_redis_connection: Any, redis_server: LocalValkey, redis_database: int) -> str:
+def redis_url(_redis_connection: Any) -> str:
     """Address of an empty Redis database that no other test uses at the same time."""
-    _redis_connection.flushdb()
-    return redis_server.url_for(redis_database)
+    connection, url = _redis_connection
+    connection.flushdb()
+    return str(url)
 
 
 @pytest.fixture
@@ -89,3 +143,139 @@ def own_redis(tmp_path: Path) -> Iterator[LocalValkey]:
     server.start()
     yield server
     server.remove()
+
+
+@pytest.fixture(scope="session")
+def service() -> str:
+    """Import name of the service under test; each service's conftest.py says it."""
+    raise LookupError("Define a session fixture `service` in conftest.py that returns its name.")
+
+
+@pytest.fixture(scope="session")
+def databases(
+    pytestconfig: pytest.Config, postgres_server: LocalPostgres, _worker: str
+) -> "TestDatabases":
+    """Makes migrated databases: `databases.create("users")`."""
+    from service_platform.testing.databases import TestDatabases
+
+    return TestDatabases(postgres_server, servers_of(pytestconfig).directory, _worker)
+
+
+@pytest.fixture
+def database_url(databases: "TestDatabases", service: str) -> Iterator[str]:
+    """Address of a migrated database with nothing in it, for this test alone."""
+    url = databases.create(service)
+    yield url
+    databases.drop(url)
+
+
+@pytest.fixture
+def sql_log(database_url: str, postgres_server: LocalPostgres) -> "SqlLog":
+    """The statements this test's database was told to run."""
+    from service_platform.testing.sql_log import SqlLog
+
+    return SqlLog(postgres_server.log_file, database_url.rpartition("/")[2])
+
+
+@pytest.fixture(scope="session")
+def tokens() -> "Iterator[TestTokens]":
+    """Signs access tokens and publishes the keys where the service looks for auth's."""
+    from service_platform.testing.tokens import TestTokens
+
+    issuer = TestTokens()
+    yield issuer
+    issuer.stop()
+
+
+@pytest.fixture
+def service_environment(
+    service: str,
+    database_url: str,
+    redis_url: str,
+    tokens: "TestTokens",
+    monkeypatch: pytest.MonkeyPatch,
+) -> dict[str, str]:
+    """The variables of the service under test; they are also set in this process."""
+    from service_platform.testing.services import environment_of, ignore_env_file
+
+    ignore_env_file()
+    environment = environment_of(
+        service, database_url=database_url, redis_url=redis_url, auth_url=tokens.auth_url
+    )
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    return environment
+
+
+@pytest.fixture
+async def app(service: str, service_environment: dict[str, str]) -> "AsyncIterator[FastAPI]":
+    """The service's application, started."""
+    from service_platform.testing.services import application, started
+
+    async with started(application(service)) as running:
+        yield running
+
+
+@pytest.fixture
+async def client(app: "FastAPI") -> "AsyncIterator[AsyncClient]":
+    """An HTTP client of the application, without a token."""
+    from service_platform.testing.services import client_of
+
+    async with client_of(app) as opened:
+        yield opened
+
+
+@pytest.fixture
+def make_client(
+    service: str, service_environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> "Callable[..., AbstractAsyncContextManager[AsyncClient]]":
+    """Starts an application with further settings and yields its client."""
+    from service_platform.testing.services import (
+        application,
+        client_of,
+        started,
+    )
+
+    @asynccontextmanager
+    async def make(**settings: str) -> "AsyncIterator[AsyncClient]":
+        with monkeypatch.context() as patch:
+            for name, value in settings.items():
+                patch.setenv(name, value)
+            made = application(service)
+        async with started(made) as running, client_of(running) as opened:
+            yield opened
+
+    return make
+
+
+@pytest.fixture
+async def database(service: str, service_environment: dict[str, str]) -> "AsyncIterator[Database]":
+    """The database of this test, for looking at rows and for tests below HTTP."""
+    from service_platform.database import Database
+    from service_platform.settings import PlatformSettings
+
+    resource = Database(PlatformSettings(), migrations=f"{service}.migrations")
+    await resource.start()
+    yield resource
+    await resource.stop()
+
+
+@pytest.fixture
+def running_service(
+    service: str, service_environment: dict[str, str], tmp_path: Path
+) -> "Iterator[Callable[..., RunningService]]":
+    """Starts real processes: `running_service()`, `running_service("users", REDIS_URL=...)`."""
+    from service_platform.testing.services import RunningService
+
+    running: list[RunningService] = []
+
+    def start(
+        name: str = service, *arguments: str, wait: bool = True, **settings: str
+    ) -> RunningService:
+        made = RunningService(name, {**service_environment, **settings}, tmp_path, arguments)
+        running.append(made)
+        return made.start(wait=wait)
+
+    yield start
+    for each in running:
+        each.stop()

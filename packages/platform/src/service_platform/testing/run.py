@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from service_platform.testing.local_servers import LocalPostgres, LocalValkey, free_port
+from service_platform.testing.sql_log import LOG_SETTINGS
 
 PREFIX = "service-platform-tests-"
 REDIS_DATABASES = 64
@@ -33,7 +34,9 @@ class ServersOfRun:
         self.directory = directory
         self.owner = owner
         self._lock = hold(directory / "lock") if owner else None
-        self._postgres = LocalPostgres(directory / "postgres", port=postgres_port, durable=False)
+        self._postgres = LocalPostgres(
+            directory / "postgres", port=postgres_port, durable=False, settings=LOG_SETTINGS
+        )
         self._redis = LocalValkey(
             directory / "valkey", port=redis_port, durable=False, databases=REDIS_DATABASES
         )

@@ -1,0 +1,167 @@
+import asyncio
+import uuid
+from datetime import UTC, datetime
+from decimal import Decimal
+from enum import StrEnum
+
+import pytest
+from shop.models import Product
+from sqlalchemy import (
+    DateTime,
+    Enum,
+    Float,
+    Numeric,
+    Row,
+    bindparam,
+    func,
+    insert,
+    literal,
+    select,
+    text,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.exc import DBAPIError, InvalidRequestError
+
+from service_platform.database import Database
+from service_platform.ids import new_id
+from service_platform.testing.sql_log import SqlLog
+
+
+class Colour(StrEnum):
+    RED = "red"
+
+
+@pytest.fixture
+async def products(database: Database) -> list[uuid.UUID]:
+    ids = [new_id() for _ in range(3)]
+    rows = [
+        {"id": id_, "name": f"p{n}", "stock": n, "price": Decimal("1.50"), "tags": ["a", f"t{n}"]}
+        for n, id_ in enumerate(ids)
+    ]
+    async with database.engine.begin() as connection:
+        await connection.execute(insert(Product), rows)
+    return ids
+
+
+async def test_a_row_has_the_selected_columns_as_attributes(
+    database: Database, products: list[uuid.UUID]
+) -> None:
+    statement = select(Product.id, Product.name, Product.price, Product.tags).where(
+        Product.id == products[1]
+    )
+    row = await database.reader.one_or_none(statement)
+    assert row is not None
+    assert isinstance(row, Row)
+    assert (row.id, row.name, row.price, row.tags) == (
+        products[1],
+        "p1",
+        Decimal("1.50"),
+        ["a", "t1"],
+    )
+    assert row == (products[1], "p1", Decimal("1.50"), ["a", "t1"])
+
+
+async def test_a_statement_of_the_same_shape_uses_its_own_values(
+    database: Database, products: list[uuid.UUID]
+) -> None:
+    async def name_of(id_: uuid.UUID, stock: int) -> str | None:
+        statement = select(Product.name).where(Product.stock == stock, Product.id == id_).limit(1)
+        return await database.reader.scalar(statement)
+
+    assert [await name_of(id_, n) for n, id_ in enumerate(products)] == ["p0", "p1", "p2"]
+    assert await name_of(products[0], 2) is None
+
+
+async def test_constants_and_expressions_of_a_statement_keep_their_values(
+    database: Database, products: list[uuid.UUID]
+) -> None:
+    for factor in (2, 3):
+        statement = (
+            select((Product.stock * factor).label("times"), literal("x").label("constant"))
+            .where(Product.name.like("p%"), Product.stock > 0)
+            .order_by(Product.stock.desc())
+            .limit(factor)
+        )
+        rows = await database.reader.all(statement)
+        assert rows == [(2 * factor, "x"), (factor, "x")]
+
+
+async def test_a_prepared_statement_takes_named_parameters(
+    database: Database, products: list[uuid.UUID]
+) -> None:
+    by_id = select(Product.name).where(
+        Product.id == bindparam("id"), Product.stock < bindparam("below", 100)
+    )
+    assert await database.reader.scalars(by_id, {"id": products[0]}) == ["p0"]
+    assert await database.reader.scalars(by_id, {"id": products[2]}) == ["p2"]
+    assert await database.reader.scalars(by_id, {"id": products[2], "below": 2}) == []
+    with pytest.raises(InvalidRequestError, match="'id'"):
+        await database.reader.scalars(by_id, {})
+
+
+async def test_a_list_of_values_is_expanded(database: Database, products: list[uuid.UUID]) -> None:
+    for wanted in ([], products[:1], products):
+        statement = select(Product.id).where(Product.id.in_(wanted)).order_by(Product.id)
+        assert await database.reader.scalars(statement) == wanted
+
+
+async def test_the_types_of_columns_convert_values_both_ways(database: Database) -> None:
+    document = {"a": [1, None, "ü"]}
+    moment = datetime(2026, 1, 2, 3, 4, 5, 6, tzinfo=UTC)
+    statement = select(
+        literal(document, JSONB()).label("document"),
+        literal(Decimal("0.10"), Numeric(12, 2)).label("exact"),
+        literal(0.5, Float()).label("inexact"),
+        literal(Colour.RED, Enum(Colour, native_enum=False)).label("colour"),
+        literal(moment, DateTime(timezone=True)).label("moment"),
+        literal(None, Numeric()).label("nothing"),
+    )
+    row = await database.reader.one_or_none(statement)
+    assert row == (document, Decimal("0.10"), 0.5, Colour.RED, moment, None)
+    assert [type(value) for value in row[1:4]] == [Decimal, float, Colour]
+
+
+async def test_an_entity_is_refused(database: Database) -> None:
+    with pytest.raises(InvalidRequestError, match="select the columns"):
+        await database.reader.all(select(Product))
+
+
+async def test_a_read_is_one_statement_without_a_transaction(
+    database: Database, products: list[uuid.UUID], sql_log: SqlLog
+) -> None:
+    statement = select(Product.name).where(Product.id == products[0])
+    await database.reader.scalar(statement)
+    sql_log.clear()
+    await database.reader.scalar(statement)
+    (only,) = sql_log.statements()
+    assert only.startswith("SELECT products.name")
+
+
+async def test_errors_are_those_of_sqlalchemy_without_values(database: Database) -> None:
+    with pytest.raises(DBAPIError) as caught:
+        await database.reader.scalar(select(text("1 / 0")))
+    assert getattr(caught.value.orig, "sqlstate", None) == "22012"
+    with pytest.raises(DBAPIError) as caught:
+        await database.reader.scalar(
+            select(Product.id).where(Product.name == bindparam("name")), {"name": "secret\0value"}
+        )
+    assert "secret" not in str(caught.value)
+
+
+async def test_a_cancelled_read_leaves_a_usable_pool(database: Database) -> None:
+    for _ in range(20):
+        task = asyncio.ensure_future(database.reader.scalar(select(func.pg_sleep(10))))
+        await asyncio.sleep(0.01)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+    assert database.pool_usage()[0] == 0
+    assert await database.reader.scalar(select(literal(1))) == 1
+
+
+async def test_more_reads_than_connections_wait_their_turn(database: Database) -> None:
+    _, limit = database.pool_usage()
+    statement = select(func.pg_backend_pid(), func.pg_sleep(0.005))
+    rows = await asyncio.gather(*(database.reader.one_or_none(statement) for _ in range(limit * 5)))
+    assert len({row[0] for row in rows if row is not None}) <= limit
+    assert database.pool_usage()[0] == 0

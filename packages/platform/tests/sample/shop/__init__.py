@@ -1,0 +1,1 @@
+"""A small service of the platform's tests, laid out like a real one."""
