@@ -9,7 +9,7 @@ from typing import Protocol
 from service_platform.context import RequestContext
 from service_platform.errors import Problem
 from service_platform.identity import Principal
-from service_platform.ratelimit import Identity, Limiter, Policy
+from service_platform.ratelimit import Decision, Identity, Limiter, Policy
 
 _BEARER = b"bearer "
 
@@ -70,9 +70,8 @@ class Gate:
         self, limiter: Limiter, context: RequestContext, policies: tuple[Policy, ...]
     ) -> None:
         identity = Identity.of(context)
-        decision = limiter.try_check(identity, policies)
-        if decision is None:
-            decision = await limiter.check(identity, policies)
+        answer = limiter.decide(identity, policies)
+        decision = answer if isinstance(answer, Decision) else await answer
         context.response_headers += decision.headers
         if not decision.allowed:
             raise decision.problem()

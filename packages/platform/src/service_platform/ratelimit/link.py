@@ -1,0 +1,206 @@
+"""The circuit breaker in front of one Redis: who waits for a Redis that does not answer?
+
+Nobody for longer than the budget, and while it is known to be away nobody at all. A breaker is
+closed while calls go through. An answer that is overdue, or a lost connection, opens it. It closes
+again when Redis has answered a probe of our own; no request is ever spent on finding out.
+"""
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from enum import StrEnum
+from typing import Final
+
+import hiredis
+
+from service_platform.logging import get_logger
+from service_platform.ratelimit.metrics import redis_errors, redis_usable
+from service_platform.ratelimit.wire import Address, Done, OverdueError, Reply, Wire
+
+PROBE_TIMEOUT_SECONDS: Final = 1.0
+FIRST_PAUSE_SECONDS: Final = 0.05
+LONGEST_PAUSE_SECONDS: Final = 0.4
+GRACE_SECONDS: Final = 0.005
+"""A loop that was itself held up runs its timers before it reads: an answer that seems overdue may
+lie in the socket. It gets this much longer."""
+
+Introduce = Callable[[Wire], Awaitable[None]]
+
+log = get_logger("ratelimit")
+
+
+class State(StrEnum):
+    """Where a breaker is."""
+
+    CLOSED = "closed"
+    OPEN = "open"
+    HALF_OPEN = "half_open"
+
+
+class Link:
+    """One Redis node: its connection, its breaker, and the task that brings it back.
+
+    Args:
+        address: of the node.
+        budget: seconds an answer may take.
+        introduce: makes a fresh connection usable and proves that it is; raises when it is not.
+    """
+
+    def __init__(self, address: Address, *, budget: float, introduce: Introduce) -> None:
+        self.address = address
+        self.state = State.OPEN
+        self._budget = budget
+        self._introduce = introduce
+        self._wire: Wire | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._late = False
+        self._task: asyncio.Task[None] | None = None
+        self._first_try = asyncio.Event()
+        self._told = False
+        self._gauge = redis_usable.labels(str(address))
+
+    def begin(self) -> None:
+        """Connect, and stay connected, in a task of its own."""
+        self._task = asyncio.create_task(self._stay_connected(), name=f"redis {self.address}")
+
+    async def first_try(self, seconds: float = PROBE_TIMEOUT_SECONDS) -> None:
+        """Wait until the first attempt to connect has ended, but not longer than `seconds`."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._first_try.wait()
+
+    async def stop(self) -> None:
+        """Close the connection and connect no more."""
+        task, self._task = self._task, None
+        if task is not None:
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+            await asyncio.sleep(0)  # the transport closes in the next turn of the loop
+
+    @property
+    def usable(self) -> bool:
+        """Whether calls go through."""
+        return self.state is State.CLOSED
+
+    def call(self, command: bytes, done: Done) -> None:
+        """Send a command while the breaker is closed; `done` gets the reply or an `OSError`."""
+        wire = self._wire
+        if wire is None or self.state is not State.CLOSED:
+            done(OverdueError("Redis is away."))
+            return
+        wire.send(command, done)
+        if self._timer is None:
+            loop = asyncio.get_running_loop()
+            self._timer = loop.call_later(self._budget, self._watch)
+
+    async def ask(self, *arguments: str | bytes | int) -> Reply:
+        """Send one command and wait for its answer.
+
+        Raises:
+            hiredis.ReplyError: Redis answered with an error.
+            OSError: there is no answer.
+        """
+        if self._wire is None:
+            raise OverdueError("Redis is away.")
+        async with asyncio.timeout(PROBE_TIMEOUT_SECONDS):
+            return await self._wire.ask(*arguments)
+
+    def report(self, error: Exception) -> None:
+        """Open the breaker for an answer that shows Redis cannot do its work (out of memory)."""
+        self._open(error)
+        if self._wire is not None:
+            self._wire.abort()
+
+    async def _stay_connected(self) -> None:
+        """Connect, prove it works, wait until it is lost, and again, with growing pauses."""
+        pause = FIRST_PAUSE_SECONDS
+        while True:
+            wire: Wire | None = None
+            self.state = State.HALF_OPEN
+            try:
+                async with asyncio.timeout(PROBE_TIMEOUT_SECONDS):
+                    wire = await Wire.open(self.address)
+                    await self._introduce(wire)
+                self._close(wire)
+                pause = FIRST_PAUSE_SECONDS
+                await asyncio.shield(wire.lost)
+                self._open(OverdueError("The connection to Redis was lost."))
+            except (OSError, hiredis.HiredisError) as error:
+                self._open(error)
+            finally:
+                self._wire = None
+                if wire is not None:
+                    wire.abort()
+            await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - spreads replicas
+            pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
+
+    def _watch(self) -> None:
+        """The one timer of a link: is the oldest answer overdue?"""
+        self._timer = None
+        wire = self._wire
+        since = wire.waits_since if wire is not None else None
+        if wire is None or since is None or self.state is not State.CLOSED:
+            self._late = False
+            return
+        loop = asyncio.get_running_loop()
+        left = since + self._budget - loop.time()
+        if left > 0:
+            self._late = False
+            self._timer = loop.call_later(left, self._watch)
+        elif not self._late:
+            self._late = True
+            self._timer = loop.call_later(GRACE_SECONDS, self._watch)
+        else:
+            self._late = False
+            self._stall(wire, loop)
+
+    def _stall(self, wire: Wire, loop: asyncio.AbstractEventLoop) -> None:
+        """Stop calling; a probe behind the overdue commands tells when Redis has caught up."""
+        self._open(OverdueError("Redis did not answer in time."))
+        self.state = State.HALF_OPEN
+        wire.give_up(OverdueError("Redis did not answer in time."))
+        patience = loop.call_later(PROBE_TIMEOUT_SECONDS, wire.abort)
+
+        def answered(reply: Reply) -> None:
+            patience.cancel()
+            if not isinstance(reply, Exception):
+                self._close(wire)
+
+        wire.send(b"*1\r\n$4\r\nPING\r\n", answered)
+
+    def _close(self, wire: Wire) -> None:
+        self._wire = wire
+        self.state = State.CLOSED
+        self._gauge.set(1)
+        self._first_try.set()
+        if self._told:
+            self._told = False
+            log.info("rate_limit_redis_back", redis=str(self.address))
+
+    def _open(self, error: Exception) -> None:
+        was_closed = self.state is State.CLOSED
+        self.state = State.OPEN
+        self._gauge.set(0)
+        self._first_try.set()
+        redis_errors.labels(kind_of(error)).inc()
+        if not self._told:
+            self._told = True
+            log.warning(
+                "rate_limit_redis_away",
+                redis=str(self.address),
+                error=kind_of(error),
+                after_success=was_closed,
+            )
+
+
+def kind_of(error: Exception) -> str:
+    """A word for logs and metrics: Redis' own error code (`READONLY`), else the exception's name.
+
+    The text of an error is left out: it may contain an address or part of a command.
+    """
+    if isinstance(error, hiredis.ReplyError):
+        code = str(error).partition(" ")[0]
+        return code if code.isascii() and code.isalpha() and code.isupper() else "ERR"
+    return type(error).__name__
