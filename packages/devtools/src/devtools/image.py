@@ -1,0 +1,93 @@
+"""`./dev image`: build the container images of the services from `infra/docker/Dockerfile`."""
+
+import os
+import shutil
+import subprocess
+import tomllib
+from pathlib import Path
+from typing import Annotated, Final
+
+import typer
+
+ROOT: Final = Path(__file__).parents[4]
+
+
+def image(
+    services: Annotated[list[str] | None, typer.Argument(help="Which; all when none.")] = None,
+    *,
+    target: Annotated[
+        str, typer.Option(help="Stage of the Dockerfile: production, or dev (reloads).")
+    ] = "production",
+    tag: Annotated[str, typer.Option(help="Tag of services/NAME.")] = "dev",
+    network: Annotated[
+        str, typer.Option(help="Network of the build steps, passed to docker build.")
+    ] = "default",
+) -> None:
+    """Build container images named services/NAME:TAG."""
+    names = service_names()
+    if unknown := sorted(set(services or ()) - set(names)):
+        typer.echo(f"There is no {', '.join(unknown)}, only {', '.join(names)}.", err=True)
+        raise typer.Exit(2)
+    docker = docker_command()
+    if docker is None:
+        typer.echo(
+            "No Docker client with BuildKit and a running engine: install or start one.", err=True
+        )
+        raise typer.Exit(1)
+    for name in services or names:
+        typer.echo(f"services/{name}:{tag} ({target})")
+        if build(docker, name, target=target, tag=tag, network=network):
+            raise typer.Exit(1)
+
+
+def service_names() -> list[str]:
+    """The folders of `services/`."""
+    return sorted(path.parent.name for path in (ROOT / "services").glob("*/pyproject.toml"))
+
+
+def docker_command() -> str | None:
+    """A Docker client that has BuildKit and an engine to talk to; None when there is none.
+
+    `$DOCKER` names one; else it is the first on the PATH that will do.
+    """
+    named = os.environ.get("DOCKER")
+    directories = os.get_exec_path()
+    found = [named] if named else [shutil.which("docker", path=each) for each in directories]
+    return next((client for client in found if client and _can_build(client)), None)
+
+
+def _can_build(docker: str) -> bool:
+    """Clients before 23 have BuildKit built in, later ones as the plugin buildx."""
+    version = _output([docker, "version", "--format", "{{.Client.Version}}"])
+    return bool(version) and (
+        int(version.partition(".")[0]) < 23 or bool(_output([docker, "buildx", "version"]))
+    )
+
+
+def build(docker: str, service: str, *, target: str, tag: str, network: str = "default") -> int:
+    """Build one image; the exit status of docker."""
+    arguments = {
+        "SERVICE": service,
+        "VERSION": tomllib.loads((ROOT / f"services/{service}/pyproject.toml").read_text())[
+            "project"
+        ]["version"],
+        "REVISION": _revision(),
+    }
+    command = [docker, "build", "--file", str(ROOT / "infra/docker/Dockerfile")]
+    command += ["--target", target, "--tag", f"services/{service}:{tag}", "--network", network]
+    for name, value in arguments.items():
+        command += ["--build-arg", f"{name}={value}"]
+    environment = {**os.environ, "DOCKER_BUILDKIT": "1"}
+    return subprocess.run(  # noqa: S603 - our own Dockerfile
+        [*command, str(ROOT)], env=environment, check=False
+    ).returncode
+
+
+def _revision() -> str:
+    git = shutil.which("git")
+    return (git and _output([git, "-C", str(ROOT), "rev-parse", "HEAD"])) or "unknown"
+
+
+def _output(command: list[str]) -> str:
+    done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
+    return done.stdout.strip() if done.returncode == 0 else ""
