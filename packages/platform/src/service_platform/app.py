@@ -133,7 +133,7 @@ def _mount(
     app.router.routes.extend(metrics_routes())
     app.router.routes.extend(problem_routes())
     if settings.docs_enabled:
-        describe(app)
+        describe(app, settings)
         app.router.routes.extend(docs_routes(settings, app))
     app.router.default = _Unmatched(app, service_wide)
 

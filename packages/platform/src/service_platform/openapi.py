@@ -17,6 +17,8 @@ from service_platform.errors import (
     ValidationFailed,
     responses,
 )
+from service_platform.identity.openapi import describe_security
+from service_platform.settings import PlatformSettings
 
 ALWAYS: tuple[type[Problem], ...] = (TooManyRequests, InternalError, ServiceUnavailable)
 WITH_BODY: tuple[type[Problem], ...] = (
@@ -28,13 +30,15 @@ WITH_BODY: tuple[type[Problem], ...] = (
 _REFERENCE = "#/components/schemas/{model}"
 
 
-def describe(app: FastAPI) -> None:
+def describe(app: FastAPI, settings: PlatformSettings) -> None:
     """Replace `app.openapi` by one that documents every error as the problem it really is."""
     plain = app.openapi
 
     def openapi() -> dict[str, Any]:
         if app.openapi_schema is None:
-            app.openapi_schema = _with_problems(plain())
+            document = _with_problems(plain())
+            describe_security(document, settings)
+            app.openapi_schema = document
         return app.openapi_schema
 
     app.openapi = openapi  # type: ignore[method-assign]
