@@ -1,4 +1,4 @@
-"""`python -m auth …`: what an operator does, in a pod or on a machine with the service's settings."""
+"""`python -m auth …`: what an operator does, in a pod or wherever the settings are."""
 
 from auth.commands import app
 

@@ -5,12 +5,13 @@ from datetime import timedelta
 from typing import Any, Final, TypeAlias
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Row, bindparam, delete, func, or_, select, update
+from sqlalchemy import ColumnElement, Row, bindparam, delete, desc, func, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from auth.models import Account, Client, Session
 from service_platform.database import Reader
+from service_platform.pagination import Keyset, PageParams, Slice, fetch_page
 
 Record: TypeAlias = Row[*tuple[Any, ...]]
 """A row of columns."""
@@ -37,6 +38,7 @@ ACCOUNT_COLUMNS: Final = (
     Account.is_active,
     Account.created_at,
 )
+_NEWEST_ACCOUNTS: Final = Keyset("-id", desc(Account.id))
 _LIVE_ACCOUNT: Final = (
     select(*ACCOUNT_COLUMNS)
     .join(Session, Session.account_id == Account.id)
@@ -272,8 +274,8 @@ async def end_sessions(
     return (await session.execute(statement)).scalars().all()
 
 
-def accounts_matching(query: str | None) -> Any:
-    """Accounts whose address begins with, or whose name contains, the text."""
+async def accounts_page(reader: Reader, page: PageParams, query: str | None) -> Slice[Record]:
+    """Accounts whose address begins with, or whose name contains, the text; the newest first."""
     statement = select(*ACCOUNT_COLUMNS)
     if query:
         statement = statement.where(
@@ -282,4 +284,4 @@ def accounts_matching(query: str | None) -> Any:
                 Account.full_name.icontains(query, autoescape=True),
             )
         )
-    return statement
+    return await fetch_page(reader, statement, _NEWEST_ACCOUNTS, page, filters={"q": query})

@@ -3,6 +3,9 @@
 from typing import Annotated
 from uuid import UUID
 
+from fastapi import Query
+
+from auth import repository
 from auth.dependencies import CurrentOwner, TheAccounts, TheCaller
 from auth.schemas import (
     AccountChange,
@@ -14,8 +17,9 @@ from auth.schemas import (
 )
 from auth.service import ADMIN, EmailTaken, WrongPassword
 from service_platform.database import DbReader, DbSession
-from service_platform.errors import Conflict, NotFound, responses
+from service_platform.errors import Conflict, InvalidCursor, NotFound, responses
 from service_platform.identity import Principal, RequireRole
+from service_platform.pagination import Page, PageOf
 from service_platform.ratelimit import limit
 from service_platform.routing import Router
 
@@ -108,6 +112,28 @@ async def end_session(
 ) -> None:
     """Log out one of the caller's sessions."""
     await accounts.end_session(session, owner.principal, session_id)
+
+
+@router.get(
+    "/accounts",
+    summary="Accounts, the newest first",
+    dependencies=[RequireRole(ADMIN)],
+    responses=responses(InvalidCursor),
+)
+async def list_accounts(
+    reader: DbReader,
+    page: Page,
+    q: Annotated[
+        str | None,
+        Query(max_length=254, description="Beginning of the address, or part of the name."),
+    ] = None,
+) -> PageOf[AccountView]:
+    """For admins."""
+    found = await repository.accounts_page(reader, page, q)
+    return PageOf[AccountView](
+        items=[AccountView.model_validate(row) for row in found.items],
+        next_cursor=found.next_cursor,
+    )
 
 
 @router.patch(

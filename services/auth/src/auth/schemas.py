@@ -88,13 +88,6 @@ class AccountView(BaseModel):
     created_at: datetime
 
 
-class AccountPage(BaseModel):
-    """Accounts, the newest first, and where the next page begins."""
-
-    items: list[AccountView]
-    next_cursor: str | None
-
-
 class SessionView(BaseModel):
     """A login that goes on."""
 
