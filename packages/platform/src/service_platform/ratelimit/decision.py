@@ -5,10 +5,10 @@ Fields: `RateLimit` and `RateLimit-Policy` of draft-ietf-httpapi-ratelimit-heade
 """
 
 import time
-from typing import Any, Final, Self
+from typing import Any, Final
 
 from service_platform.errors import TooManyRequests
-from service_platform.ratelimit.metrics import decisions, violations
+from service_platform.ratelimit.metrics import decisions
 from service_platform.ratelimit.plan import MICROSECONDS, Header, Plan
 
 
@@ -42,6 +42,9 @@ REFUSAL: Final = Backend("refusal")
 """A refusal of the shared count, remembered until its reset."""
 
 
+_NOBODY: Final[tuple[str, ...]] = ()
+
+
 class Decision:
     """May the request be served?
 
@@ -54,6 +57,8 @@ class Decision:
         allowed: whether the request may be served.
         violated: names of the policies that refuse it.
         shadowed: names of the shadow policies that would have refused it.
+
+    Making one counts it in the metrics.
     """
 
     __slots__ = ("_answer", "_plan", "allowed", "backend", "shadowed", "violated")
@@ -63,20 +68,23 @@ class Decision:
         self._answer = answer
         self.backend = backend
         self.allowed = True
-        self.violated: tuple[str, ...] = ()
-        self.shadowed: tuple[str, ...] = ()
-        for left in answer[::2]:
-            if left < 0:
-                self._name_violations()
-                break
+        if answer and min(answer) < 0:  # only units left can be negative
+            self._note_violations()
+        else:
+            self.violated = self.shadowed = _NOBODY
+            backend.allowed.inc()
 
-    def _name_violations(self) -> None:
-        for term, left in zip(self._plan.terms, self._answer[::2], strict=True):
-            if left < 0 and term.shadow:
-                self.shadowed += (term.name,)
-            elif left < 0:
-                self.violated += (term.name,)
+    def _note_violations(self) -> None:
+        terms, backend = self._plan.terms, self.backend
+        without_room = [
+            term for term, left in zip(terms, self._answer[::2], strict=True) if left < 0
+        ]
+        self.violated = tuple(term.name for term in without_room if not term.shadow)
+        self.shadowed = tuple(term.name for term in without_room if term.shadow)
         self.allowed = not self.violated
+        (backend.allowed if self.allowed else backend.refused).inc()
+        for term in without_room:
+            term.violations.inc()
 
     @property
     def retry_after(self) -> int:
@@ -96,45 +104,29 @@ class Decision:
         count is unknown, only the policies are told.
         """
         plan = self._plan
-        headers = [*plan.constant_headers]
         positions = plan.visible
+        headers = [*plan.constant_headers]
         if not self.allowed:
             headers.append((b"retry-after", b"%d" % self.retry_after))
             positions = self._violated_positions()
-        if positions and self.backend.knows:
-            self._add_counts(headers, positions)
-        return headers
-
-    def _add_counts(self, headers: list[Header], positions: tuple[int, ...]) -> None:
-        """`RateLimit` for all positions, `X-RateLimit-*` for the one with least left."""
-        terms, answer = self._plan.terms, self._answer
-        tightest = positions[0]
-        least, longest = -1, 0
+        if not positions or not self.backend.knows:
+            return headers
+        answer, terms = self._answer, plan.terms
         items = []
+        tightest, least, longest = positions[0], -1, 0
         for at in positions:
             left, wait = answer[2 * at], answer[2 * at + 1]
             if left < 0:
                 left = -1 - left
-            items.append(terms[at].item % (left, seconds_covering(wait)))
-            if least < 0 or (left, -wait) < (least, -longest):
+            items.append(terms[at].item % (left, -(-wait // MICROSECONDS)))
+            if least < 0 or left < least or (left == least and wait > longest):
                 tightest, least, longest = at, left, wait
-        resets_at = int(time.time() * MICROSECONDS) + longest
-        headers.append((b"ratelimit", b", ".join(items)))
+        resets_at = int(time.time() + longest / MICROSECONDS) + 1
+        headers.append((b"ratelimit", items[0] if len(items) == 1 else b", ".join(items)))
         headers.append(terms[tightest].limit_header)
         headers.append((b"x-ratelimit-remaining", b"%d" % least))
-        headers.append((b"x-ratelimit-reset", b"%d" % seconds_covering(resets_at)))
-
-    def counted(self) -> Self:
-        """The decision itself, once it is in the metrics."""
-        if self.allowed:
-            self.backend.allowed.inc()
-        else:
-            self.backend.refused.inc()
-            for name in self.violated:
-                violations.labels(name, "enforced").inc()
-        for name in self.shadowed:
-            violations.labels(name, "shadow").inc()
-        return self
+        headers.append((b"x-ratelimit-reset", b"%d" % resets_at))
+        return headers
 
     def problem(self) -> TooManyRequests:
         """The answer to a refused request; `headers` are sent beside it, not in it."""

@@ -98,7 +98,7 @@ class Limiter:
         redis = self._redis
         if redis is None:
             answer = self._memory.decide(plan.terms, identity, cost)
-            return Decision(plan, answer, MEMORY).counted()
+            return Decision(plan, answer, MEMORY)
         if not redis.worth_asking or self._loop is None:
             return self._by_itself(plan, identity, cost)
         keys = redis.keys(plan.terms, identity)
@@ -108,7 +108,7 @@ class Limiter:
                 refusal = None if term.shadow else self._refusals.find(key, term, cost, now)
                 if refusal is not None:
                     wait = int((refusal.until - now) * MICROSECONDS) + 1
-                    return Decision(plan.only(at), [-1 - refusal.left, wait], REFUSAL).counted()
+                    return Decision(plan.only(at), [-1 - refusal.left, wait], REFUSAL)
         return self._ask(plan, keys, identity, cost, now)
 
     async def take(
@@ -121,7 +121,7 @@ class Limiter:
     def _by_itself(self, plan: Plan, identity: Identity, cost: int) -> Decision:
         """Decide with what this process alone has seen, at its part of the limit."""
         answer = self._memory.decide(plan.local, identity, cost)
-        return Decision(plan, answer, FALLBACK).counted()
+        return Decision(plan, answer, FALLBACK)
 
     def _ask(
         self,
@@ -144,7 +144,7 @@ class Limiter:
             decision = Decision(plan, answer, REDIS)
             if not decision.allowed:
                 self._remember(plan, keys, answer, cost, now)
-            decided.set_result(decision.counted())
+            decided.set_result(decision)
 
         redis.submit(Question(plan.terms, keys, cost, resolve))
         return decided

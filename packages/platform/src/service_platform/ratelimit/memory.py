@@ -59,10 +59,10 @@ class Bound:
 
 
 class Meter:
-    """Counts one policy. Asked in three steps, so that several policies decide together.
+    """Counts one policy. Asked in two steps, so that several policies decide together.
 
-    `examine` says whether there is room, `take` takes it, `standing` tells what is left; the last
-    two speak of the key examined last.
+    `examine` says whether there is room, `take` takes it; `standing` tells what is left where
+    nothing is taken. The last two speak of the key examined last.
     """
 
     __slots__ = ("bound", "units", "window")
@@ -80,12 +80,12 @@ class Meter:
         """Nanoseconds until there is room for `cost`; 0 when there is."""
         raise NotImplementedError
 
-    def take(self, now: int, cost: int) -> None:
-        """Count `cost` for the key examined last."""
+    def take(self, now: int, quota: int, cost: int) -> tuple[int, int]:
+        """Count `cost` for the key examined last; the result is as that of `standing`."""
         raise NotImplementedError
 
     def standing(self, now: int, quota: int) -> tuple[int, int]:
-        """Units left for the key examined last, and nanoseconds until there are more."""
+        """Units left for the key examined last, and nanoseconds until there may be more."""
         raise NotImplementedError
 
     def drop_oldest(self) -> None:
@@ -126,11 +126,12 @@ class Entries(Meter, Generic[S]):
 class WindowLog:
     """Times at which units were taken, the oldest first; those before `head` have expired."""
 
-    __slots__ = ("head", "stamps")
+    __slots__ = ("head", "is_new", "stamps")
 
     def __init__(self) -> None:
         self.stamps = array("q")
         self.head = 0
+        self.is_new = True
 
 
 class WindowMeter(Entries[WindowLog]):
@@ -180,22 +181,26 @@ class WindowMeter(Entries[WindowLog]):
         log.head = head
         return head
 
-    def take(self, now: int, cost: int) -> None:
+    def take(self, now: int, quota: int, cost: int) -> tuple[int, int]:
         """Append the time once for each unit."""
         log = self.log
-        if cost == 1:
-            log.stamps.append(now)
-        else:
-            log.stamps.extend((now,) * cost)
-        if len(log.stamps) == cost and self.key not in self.entries:
+        stamps = log.stamps
+        if log.is_new:
+            log.is_new = False
             self.admit_key(self.key, log, now)
         else:
             self.entries.move_to_end(self.key)
+        if cost == 1:
+            stamps.append(now)
+        else:
+            stamps.extend((now,) * cost)
         self.units += cost
         bound = self.bound
         bound.units += cost
         if bound.units > bound.max_units:
             bound.enforce()
+        head = log.head
+        return quota - len(stamps) + head, stamps[head] + self.window - now
 
     def standing(self, now: int, quota: int) -> tuple[int, int]:
         """Until there are more means until the oldest unit expires."""
@@ -244,7 +249,7 @@ class GcraMeter(Entries[int]):
             return 0
         return -(-excess // quota) if cost <= quota else self.window
 
-    def take(self, now: int, cost: int) -> None:
+    def take(self, now: int, quota: int, cost: int) -> tuple[int, int]:
         """Push the time at which the quota is full again."""
         self.full_at += cost * self.window
         key, entries = self.key, self.entries
@@ -253,6 +258,7 @@ class GcraMeter(Entries[int]):
             entries.move_to_end(key)
         else:
             self.admit_key(key, self.full_at, now)
+        return self.standing(now, quota)
 
     def standing(self, now: int, quota: int) -> tuple[int, int]:
         """Until there are more means until all quota is there again."""
@@ -301,6 +307,8 @@ class MemoryStore:
             and the microseconds until there is.
         """
         now = self._clock()
+        if len(terms) == 1:
+            return self._decide_one(terms[0], identity, cost, now)
         waits = []
         refused = False
         for term in terms:
@@ -312,14 +320,26 @@ class MemoryStore:
         answer = []
         for term, wait in zip(terms, waits, strict=True):
             meter = term.meter or self._meter(term)
-            if not wait and not refused:
-                meter.take(now, term.cost * cost)
-            left, reset = meter.standing(now, term.quota)
             if wait:
-                left, reset = -1 - left, wait
+                left, reset = -1 - meter.standing(now, term.quota)[0], wait
+            elif refused:
+                left, reset = meter.standing(now, term.quota)
+            else:
+                left, reset = meter.take(now, term.quota, term.cost * cost)
             answer.append(left)
             answer.append(-(-reset // _NANOSECONDS_PER_MICROSECOND))
         return answer
+
+    def _decide_one(self, term: Term, identity: Identity, cost: int, now: int) -> list[int]:
+        """The same for a single term, by far the most common case, in half the time."""
+        meter = term.meter or self._meter(term)
+        units = term.cost * cost
+        wait = meter.examine(identity.counted_by(term.by), now, term.quota, units)
+        if wait:
+            left = -1 - meter.standing(now, term.quota)[0]
+        else:
+            left, wait = meter.take(now, term.quota, units)
+        return [left, -(-wait // _NANOSECONDS_PER_MICROSECOND)]
 
     def _meter(self, term: Term) -> Meter:
         """The meter of a term; roles with different quotas share one."""

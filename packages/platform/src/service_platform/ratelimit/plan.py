@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from struct import pack
 from typing import TYPE_CHECKING, Final
 
+from service_platform.ratelimit.metrics import violations
 from service_platform.ratelimit.policy import Policy
 from service_platform.ratelimit.rate import Rate
 
@@ -30,6 +31,7 @@ class Term:
         key: what counts are kept under, beside the caller.
         item: template of its entry in the `RateLimit` field.
         limit_header: its `X-RateLimit-Limit`.
+        violations: counts requests it had no room for.
         meter: where the in-process store counts it, once it does.
     """
 
@@ -46,6 +48,7 @@ class Term:
         "quota",
         "rate",
         "shadow",
+        "violations",
         "window",
     )
 
@@ -65,6 +68,7 @@ class Term:
         self.item = b'"%b";r=%%d;t=%%d' % self.name.encode("ascii")
         self.limit_header: Header = (b"x-ratelimit-limit", b"%d" % rate.quota)
         self.meter: Meter | None = None
+        self.violations = violations.labels(self.name, "shadow" if shadow else "enforced")
         self._packed: dict[int, bytes] = {}
 
     @property
