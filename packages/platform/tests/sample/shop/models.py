@@ -13,6 +13,7 @@ from service_platform.database import (
     Versioned,
     new_metadata,
 )
+from service_platform.idempotency import idempotency_table
 
 
 class Base(DeclarativeBase):
@@ -30,3 +31,6 @@ class Product(Identified, Timestamped, Versioned, Base):
     parent_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("products.id"))
 
     __table_args__ = (Index(None, "stock", "id"),)
+
+
+idempotency_keys = idempotency_table(Base.metadata)

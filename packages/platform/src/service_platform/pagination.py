@@ -1,0 +1,274 @@
+"""Pages by keyset: each goes on where the last one ended, at the same cost however deep.
+
+    NEWEST = Keyset("-created_at", desc(Item.created_at), desc(Item.id))
+
+    rows = await fetch_page(
+        reader, select(Item.id, Item.name, Item.created_at).where(Item.owner_id == owner),
+        NEWEST, page, filters={"owner": owner, "q": q},
+    )
+    return PageOf(items=rows.items, next_cursor=rows.next_cursor)
+
+The cursor holds the sort values of the last row, signed together with the order and the filters: a
+client can neither read a meaning into it that would bind us nor use it for another query.
+"""
+
+import base64
+import hashlib
+import hmac
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from decimal import Decimal, InvalidOperation
+from functools import lru_cache
+from typing import Annotated, Any, Final, Generic, TypeVar, TypeVarTuple
+
+import orjson
+from fastapi import Depends, Query, Request
+from pydantic import BaseModel, ConfigDict, Field
+from sqlalchemy import ColumnElement, Row, Select, and_, false, literal, or_, tuple_
+from sqlalchemy.sql.elements import UnaryExpression
+from sqlalchemy.sql.operators import desc_op
+
+from service_platform.database.reader import Reader
+from service_platform.errors import InvalidCursor
+
+DEFAULT_LIMIT: Final = 20
+MAX_LIMIT: Final = 100
+MAX_CURSOR_LENGTH: Final = 2048
+SIGNATURE_BYTES: Final = 16
+
+T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
+
+
+class PageOf(BaseModel, Generic[T]):
+    """A page of a list; the `next_cursor` of the last page is null."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    items: list[T]
+    next_cursor: str | None = Field(
+        description="`cursor` of the next page, null when there is none."
+    )
+
+
+class CursorCodec:
+    """Writes and reads signed cursors.
+
+    Args:
+        secret_keys: the first signs, all of them are accepted (so a key can be replaced).
+    """
+
+    def __init__(self, secret_keys: Sequence[str]) -> None:
+        self._keys = [
+            hmac.digest(secret.encode(), b"service_platform.pagination", "sha256")
+            for secret in secret_keys
+        ]
+
+    def encode(self, values: Sequence[Any], context: bytes) -> str:
+        """A cursor for the sort values of a row, good only in the same context."""
+        payload = orjson.dumps(values, default=str)
+        signature = self._sign(self._keys[0], payload, context)
+        return base64.urlsafe_b64encode(signature + payload).rstrip(b"=").decode("ascii")
+
+    def decode(self, cursor: str, context: bytes) -> list[Any]:
+        """The values of a cursor, as JSON has them.
+
+        Raises:
+            InvalidCursor: when it was altered or made in another context.
+        """
+        try:
+            raw = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
+        except ValueError:
+            raise InvalidCursor from None
+        signature, payload = raw[:SIGNATURE_BYTES], raw[SIGNATURE_BYTES:]
+        if not any(
+            hmac.compare_digest(signature, self._sign(key, payload, context)) for key in self._keys
+        ):
+            raise InvalidCursor
+        values: list[Any] = orjson.loads(payload)
+        return values
+
+    @staticmethod
+    def _sign(key: bytes, payload: bytes, context: bytes) -> bytes:
+        """HMAC-SHA-256, cut to 128 bits; the digest of the context has a fixed length."""
+        return hmac.digest(key, hashlib.sha256(context).digest() + payload, "sha256")[
+            :SIGNATURE_BYTES
+        ]
+
+
+@dataclass(frozen=True, slots=True)
+class PageParams:
+    """Which page a client asks for.
+
+    Attributes:
+        limit: rows at most.
+        cursor: where the last page ended, as it was sent.
+        codec: reads it.
+    """
+
+    limit: int
+    cursor: str | None
+    codec: CursorCodec
+
+
+@dataclass(frozen=True, slots=True)
+class Slice(Generic[T]):
+    """Rows of a page and where the next one begins."""
+
+    items: list[T]
+    next_cursor: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class _SortKey:
+    name: str
+    column: ColumnElement[Any]
+    descending: bool
+    nullable: bool
+
+    def literal(self, value: Any) -> ColumnElement[Any]:
+        return literal(value, self.column.type)
+
+    def parse(self, value: Any) -> Any:
+        """A value from JSON as the column's Python type."""
+        if value is None:
+            return None
+        kind = self.column.type.python_type
+        if kind in {datetime, date}:
+            return kind.fromisoformat(value)
+        return kind(value) if kind in {uuid.UUID, Decimal, int, float, str, bool} else value
+
+    def equal(self, value: Any) -> ColumnElement[bool]:
+        return self.column.is_(None) if value is None else self.column == self.literal(value)
+
+    def after(self, value: Any) -> ColumnElement[bool]:
+        """What comes after a value; NULL is greater than everything, as in PostgreSQL's order."""
+        if self.descending:
+            return self.column.is_not(None) if value is None else self.column < self.literal(value)
+        if value is None:
+            return false()
+        greater = self.column > self.literal(value)
+        return or_(greater, self.column.is_(None)) if self.nullable else greater
+
+
+class Keyset:
+    """A total order of rows: sort columns, the last of which is unique.
+
+    Args:
+        name: of the order, as clients write it; a cursor is good for one order only.
+        *columns: `Item.name` or `desc(Item.created_at)`; each must be among the selected columns.
+    """
+
+    def __init__(self, name: str, *columns: Any) -> None:
+        self.name = name
+        self._keys = tuple(_sort_key(column) for column in columns)
+        self.order_by = columns
+
+    def values_of(self, row: Any) -> list[Any]:
+        """The row's place in the order."""
+        return [getattr(row, key.name) for key in self._keys]
+
+    def after(self, values: Sequence[Any]) -> ColumnElement[bool]:
+        """The rows after a place.
+
+        Where all columns run in one direction it is a comparison of rows, which an index on the
+        columns answers by going straight to the place.
+
+        Raises:
+            InvalidCursor: when the values are not of this order's columns.
+        """
+        keys = self._keys
+        if len(values) != len(keys):
+            raise InvalidCursor
+        try:
+            parsed = [key.parse(value) for key, value in zip(keys, values, strict=True)]
+        except (ValueError, TypeError, InvalidOperation):
+            raise InvalidCursor from None
+        if len({key.descending for key in keys}) == 1 and not any(key.nullable for key in keys):
+            columns = tuple_(*(key.column for key in keys))
+            place = tuple_(*(key.literal(value) for key, value in zip(keys, parsed, strict=True)))
+            return columns < place if keys[0].descending else columns > place
+        return self._after_in_steps(parsed)
+
+    def _after_in_steps(self, values: Sequence[Any]) -> ColumnElement[bool]:
+        """Greater in the first column, or equal there and greater in the second, and so on.
+
+        The first condition repeats what the others imply, in a form that bounds an index scan.
+        """
+        steps = []
+        for position, key in enumerate(self._keys):
+            equal = [
+                earlier.equal(value)
+                for earlier, value in zip(self._keys[:position], values, strict=False)
+            ]
+            steps.append(and_(*equal, key.after(values[position])))
+        first, value = self._keys[0], values[0]
+        bound = or_(first.after(value), first.equal(value))
+        return and_(bound, or_(*steps))
+
+
+async def fetch_page(
+    reader: Reader,
+    statement: Select[*Ts],
+    keyset: Keyset,
+    page: PageParams,
+    *,
+    filters: Mapping[str, Any] | None = None,
+) -> Slice[Row[*Ts]]:
+    """Read one page.
+
+    Args:
+        reader: runs the one statement this takes.
+        statement: selects the keyset's columns among others, with its filters, without an order.
+        keyset: the order.
+        page: what the client asked for.
+        filters: every value that decides which rows the list has; the cursor is bound to them.
+
+    Raises:
+        InvalidCursor: when the cursor is not one of this list.
+    """
+    context = orjson.dumps(
+        [keyset.name, dict(filters or {})], default=str, option=orjson.OPT_SORT_KEYS
+    )
+    if page.cursor is not None:
+        statement = statement.where(keyset.after(page.codec.decode(page.cursor, context)))
+    rows = await reader.all(statement.order_by(*keyset.order_by).limit(page.limit + 1))
+    if len(rows) <= page.limit:
+        return Slice(rows, None)
+    rows.pop()
+    return Slice(rows, page.codec.encode(keyset.values_of(rows[-1]), context))
+
+
+async def page_params(
+    request: Request,
+    limit: Annotated[
+        int, Query(ge=1, le=MAX_LIMIT, description="Most items of a page.")
+    ] = DEFAULT_LIMIT,
+    cursor: Annotated[
+        str | None,
+        Query(max_length=MAX_CURSOR_LENGTH, description="`next_cursor` of the page before."),
+    ] = None,
+) -> PageParams:
+    """`limit` and `cursor` of the request."""
+    return PageParams(limit, cursor, codec_of(request.app.state.settings.secret_keys))
+
+
+@lru_cache(maxsize=8)
+def codec_of(secret_keys: tuple[str, ...]) -> CursorCodec:
+    """The codec for the settings' secret keys, made once."""
+    return CursorCodec(secret_keys)
+
+
+def _sort_key(column: Any) -> _SortKey:
+    clause = column.__clause_element__() if hasattr(column, "__clause_element__") else column
+    descending = isinstance(clause, UnaryExpression) and clause.modifier is desc_op
+    if isinstance(clause, UnaryExpression):
+        clause = clause.element
+    return _SortKey(clause.key, clause, descending, getattr(clause, "nullable", True))
+
+
+Page = Annotated[PageParams, Depends(page_params)]
+
+__all__ = ["CursorCodec", "Keyset", "Page", "PageOf", "PageParams", "Slice", "fetch_page"]
