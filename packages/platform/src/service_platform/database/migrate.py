@@ -1,6 +1,6 @@
 """Brings a service's database to the schema its code needs.
 
-    python -m service_platform.database.migrate items up
+    python -m service_platform.database.migrate items up --wait 60
     python -m service_platform.database.migrate items status
     python -m service_platform.database.migrate items new "add colour"
 
@@ -13,6 +13,7 @@ release that is still running.
 import argparse
 import asyncio
 import sys
+import time
 import zlib
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -37,6 +38,8 @@ LOCK_WAIT_SECONDS: Final = 120
 TABLE_LOCK_WAIT_SECONDS: Final = 10
 """How long a statement waits for a table; meanwhile every request for that table waits, too."""
 LOCK_NOT_AVAILABLE: Final = "55P03"
+WAIT_INTERVAL_SECONDS: Final = 0.5
+"""Between two attempts to reach a database that is not there yet."""
 
 
 class MigrationError(Exception):
@@ -122,6 +125,28 @@ async def new(service: str, settings: PlatformSettings, message: str) -> str | N
         await _alembic(connection, migrations, write)
     paths = [script.path for script in written if script is not None]
     return paths[0] if paths else None
+
+
+async def wait_for_database(service: str, settings: PlatformSettings, seconds: float) -> None:
+    """Return when the database answers, or after so many seconds in any case.
+
+    Says what it waits for, once for each reason: an init container that only hangs is a riddle.
+    """
+    deadline = time.monotonic() + seconds
+    engine = make_migration_engine(settings)
+    said = ""
+    try:
+        while time.monotonic() < deadline:
+            try:
+                async with engine.connect():
+                    return
+            except DatabaseUnavailableError as error:
+                if said != error.reason:
+                    said = error.reason
+                    _say(service, f"waiting up to {seconds:g} s for the database ({said})")
+            await asyncio.sleep(WAIT_INTERVAL_SECONDS)
+    finally:
+        await engine.dispose()
 
 
 @asynccontextmanager
@@ -221,7 +246,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("service", help="import name of the service, such as items")
     commands = parser.add_subparsers(dest="command", required=True)
-    commands.add_parser("up", help="run the migrations that are missing")
+    run = commands.add_parser("up", help="run the migrations that are missing")
+    run.add_argument(
+        "--wait",
+        type=float,
+        default=0.0,
+        metavar="SECONDS",
+        help="how long to wait for a database that cannot be reached yet",
+    )
     commands.add_parser("status", help="say where the database stands; exit status 3 when behind")
     write = commands.add_parser("new", help="write a migration from the difference to the models")
     write.add_argument("message", help="what it does, in a few words")
@@ -238,6 +270,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 async def _carry_out(options: argparse.Namespace, settings: PlatformSettings) -> int:
     service = options.service
     if options.command == "up":
+        await wait_for_database(service, settings, options.wait)
         before = await up(service, settings)
         plural = "" if before.pending == 1 else "s"
         done = f"{before.pending} migration{plural} run, now at {before.head}"
@@ -256,6 +289,7 @@ async def _carry_out(options: argparse.Namespace, settings: PlatformSettings) ->
 
 def _say(service: str, sentence: str) -> None:
     sys.stdout.write(f"{service}: {sentence}.\n")
+    sys.stdout.flush()
 
 
 if __name__ == "__main__":
