@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import starlark
 import yaml
+
 from devtools.manifests import K8S, kubectl, render
 
 ROOT = Path(__file__).parents[2]
@@ -179,9 +180,9 @@ def test_the_images_are_the_ones_that_the_manifests_name(tilt: Recorded) -> None
 
 
 def test_dependencies_exist(tilt: Recorded) -> None:
-    resources = {
-        call.get("new_name") or call.get("workload") for call in tilt["k8s_resource"]
-    } | {call["name"] for call in tilt["local_resource"]}
+    resources = {call.get("new_name") or call.get("workload") for call in tilt["k8s_resource"]} | {
+        call["name"] for call in tilt["local_resource"]
+    }
     for call in [*tilt["k8s_resource"], *tilt["local_resource"]]:
         assert set(call.get("resource_deps", [])) <= resources
 

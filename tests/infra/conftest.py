@@ -1,0 +1,271 @@
+"""Runs the pods of `overlays/dev` in Docker, as a kubelet would run them.
+
+The pod of a workload is read from the rendered manifests: command, environment, ConfigMaps and
+Secrets as files, volumes, user, dropped capabilities, read-only root, memory limit, init containers.
+So these tests run what `kubectl apply -k infra/k8s/overlays/dev` runs. Scheduling, probes and
+NetworkPolicies need a cluster.
+"""
+
+import base64
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from devtools.image import build, docker_command
+from devtools.manifests import K8S, Rendered, render
+
+SERVICES = ("auth", "users", "items")
+BUILD_NETWORK = "host" if sys.platform == "linux" else "default"
+"""On a developer's machine the build then has its resolver and its way to the package index."""
+
+
+@pytest.fixture(scope="session")
+def docker() -> "Docker":
+    client = docker_command()
+    if client is None:
+        pytest.skip("no Docker engine with BuildKit is running")
+    return Docker(client)
+
+
+@pytest.fixture(scope="session")
+def images(docker: "Docker") -> dict[str, str]:
+    """The production images, by service."""
+    for service in SERVICES:
+        status = build(
+            docker.client, service, target="production", tag="test", network=BUILD_NETWORK
+        )
+        assert status == 0, f"the image of {service} was not built"
+    return {service: f"services/{service}:test" for service in SERVICES}
+
+
+@pytest.fixture(scope="session")
+def development() -> Rendered:
+    return render(K8S / "overlays/dev")
+
+
+@pytest.fixture(scope="module")
+def cluster(
+    docker: "Docker",
+    development: Rendered,
+    images: dict[str, str],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator["Cluster"]:
+    """PostgreSQL and Valkey of the manifests, and a way to start the services' pods."""
+    cluster = Cluster(docker, development, tmp_path_factory.mktemp("volumes"), images)
+    with cluster:
+        cluster.start("postgres", image="postgres:18-trixie", port=5432)
+        cluster.start("valkey", image="valkey/valkey:9-trixie", port=6379)
+        yield cluster
+
+
+@dataclass(frozen=True)
+class Docker:
+    """The Docker client as a function."""
+
+    client: str
+
+    def __call__(self, *arguments: str, check: bool = True, merge: bool = False) -> str:
+        """Run a command; its standard output, with standard error when `merge`."""
+        done = subprocess.run(
+            [self.client, *arguments],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT if merge else subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+        if check and done.returncode:
+            raise AssertionError(f"docker {' '.join(arguments)}: {done.stderr or done.stdout}")
+        return done.stdout.strip()
+
+
+@dataclass
+class Pod:
+    """One running container of a pod."""
+
+    docker: Docker
+    name: str
+    address: str
+    log: str = field(default="", repr=False)
+
+    def logs(self) -> str:
+        return self.docker("logs", self.name, merge=True)
+
+    def terminate(self, grace: float) -> tuple[int, float]:
+        """What a kubelet does after preStop: SIGTERM, then SIGKILL. Exit status and seconds."""
+        began = time.monotonic()
+        self.docker("stop", "--time", str(int(grace)), self.name)
+        return self.wait(), time.monotonic() - began
+
+    def signal(self, name: str = "TERM") -> None:
+        self.docker("kill", "--signal", name, self.name)
+
+    def wait(self) -> int:
+        return int(self.docker("wait", self.name))
+
+    def memory_mebibytes(self) -> float:
+        """Highest use of memory so far, as the kernel counts it against the limit."""
+        peak = self.docker(
+            "exec", self.name, "sh", "-c",
+            "cat /sys/fs/cgroup/memory.peak /sys/fs/cgroup/memory/memory.max_usage_in_bytes"
+            " 2>/dev/null", check=False,
+        )  # fmt: skip
+        return int(peak.split()[0]) / 2**20 if peak else 0.0
+
+
+class Cluster:
+    """A Docker network with the pods of one rendering."""
+
+    def __init__(
+        self, docker: Docker, rendered: Rendered, directory: Path, images: dict[str, str]
+    ) -> None:
+        self.docker = docker
+        self.directory = directory
+        self.images = images
+        self.network = f"infra-test-{os.getpid()}"
+        self.objects = {
+            (each["kind"], each["metadata"]["name"]): each for each in rendered.documents
+        }
+        self.containers: list[str] = []
+
+    def __enter__(self) -> "Cluster":
+        self.docker("network", "create", self.network)
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        if self.containers:
+            self.docker("rm", "--force", "--volumes", *self.containers, check=False)
+        self.docker("network", "rm", self.network, check=False)
+
+    def pod_spec(self, workload: str) -> dict[str, Any]:
+        kinds = ("Deployment", "StatefulSet")
+        (found,) = [
+            self.objects[kind, workload] for kind in kinds if (kind, workload) in self.objects
+        ]
+        spec: dict[str, Any] = found["spec"]["template"]["spec"]
+        return spec
+
+    def start(
+        self,
+        workload: str,
+        *,
+        image: str = "",
+        port: int = 8000,
+        suffix: str = "",
+        environment: dict[str, str] | None = None,
+    ) -> Pod:
+        """Run the init containers to their end, then the container; returns at once."""
+        spec = self.pod_spec(workload)
+        image = image or self.images[workload]
+        for container in spec.get("initContainers", []):
+            self.run(spec, container, image, f"{workload}-{container['name']}{suffix}", wait=True)
+        name = f"{self.network}-{workload}{suffix}"
+        (container,) = spec["containers"]
+        self.run(
+            spec, container, image, f"{workload}{suffix}", environment or {},
+            options=["--network-alias", workload, "--publish", f"127.0.0.1::{port}"],
+        )  # fmt: skip
+        return Pod(self.docker, name, self.docker("port", name, f"{port}/tcp").splitlines()[0])
+
+    def run(
+        self,
+        spec: dict[str, Any],
+        container: dict[str, Any],
+        image: str,
+        name: str,
+        environment: dict[str, str] | None = None,
+        *,
+        wait: bool = False,
+        options: Sequence[str] = (),
+    ) -> str:
+        """Run one container with everything the pod says; its output when it was waited for."""
+        name = f"{self.network}-{name}"
+        command = container.get("command", [])
+        arguments = [
+            "run", "--name", name, "--network", self.network,
+            *restrictions(spec, container),
+            *self.environment(container, environment or {}),
+            *self.mounts(spec, container),
+            *options,
+        ]  # fmt: skip
+        self.containers.append(name)
+        if not wait:
+            arguments.append("--detach")
+        if command:
+            arguments += ["--entrypoint", command[0]]
+        return self.docker(*arguments, image, *command[1:], *container.get("args", []), merge=wait)
+
+    def environment(self, container: dict[str, Any], more: dict[str, str]) -> list[str]:
+        values: dict[str, str] = {}
+        for source in container.get("envFrom", []):
+            values |= self.objects["ConfigMap", source["configMapRef"]["name"]]["data"]
+        for variable in container.get("env", []):
+            if "value" in variable:
+                values[variable["name"]] = variable["value"]
+            else:
+                reference = variable["valueFrom"]["secretKeyRef"]
+                secret = self.files("Secret", reference["name"])
+                values[variable["name"]] = secret[reference["key"]].decode()
+        values |= more
+        return [part for item in values.items() for part in ("--env", "=".join(item))]
+
+    def files(self, kind: str, name: str) -> dict[str, bytes]:
+        found = self.objects[kind, name]
+        if kind == "Secret":
+            return {key: base64.b64decode(value) for key, value in found["data"].items()}
+        return {key: value.encode() for key, value in found["data"].items()}
+
+    def mounts(self, spec: dict[str, Any], container: dict[str, Any]) -> list[str]:
+        volumes = {volume["name"]: volume for volume in spec.get("volumes", [])}
+        owner = spec["securityContext"]["runAsUser"]
+        arguments: list[str] = []
+        for mount in container.get("volumeMounts", []):
+            volume = volumes.get(mount["name"], {"emptyDir": {"sizeLimit": "1Gi"}})  # a claim
+            path = mount["mountPath"]
+            if "emptyDir" in volume:
+                size = volume["emptyDir"]["sizeLimit"].replace("i", "").lower()
+                arguments += [
+                    "--tmpfs",
+                    f"{path}:exec,size={size},uid={owner},gid={owner},mode=770",
+                ]
+                continue
+            kind, key = ("Secret", "secretName") if "secret" in volume else ("ConfigMap", "name")
+            name = volume[kind[0].lower() + kind[1:]][key]
+            directory = self.directory / name
+            directory.mkdir(exist_ok=True)
+            for file, content in self.files(kind, name).items():
+                (directory / file).write_bytes(content)
+            arguments += ["--volume", f"{directory}:{path}:ro"]
+        return arguments
+
+
+def restrictions(spec: dict[str, Any], container: dict[str, Any]) -> list[str]:
+    """Docker's words for the pod's and the container's security context and limits."""
+    pod, own = spec["securityContext"], container["securityContext"]
+    assert pod["seccompProfile"] == {"type": "RuntimeDefault"}  # Docker's default, too
+    assert own["allowPrivilegeEscalation"] is False
+    assert own["readOnlyRootFilesystem"] is True
+    memory = container["resources"]["limits"]["memory"].replace("i", "").lower()
+    return [
+        "--user", f"{pod['runAsUser']}:{pod['runAsGroup']}",
+        "--cap-drop", *own["capabilities"]["drop"],
+        "--security-opt", "no-new-privileges",
+        "--read-only",
+        "--memory", memory, "--memory-swap", memory,
+    ]  # fmt: skip
+
+
+def eventually(condition: Callable[[], bool], seconds: float = 30.0) -> float:
+    """Wait for something; the seconds it took."""
+    began = time.monotonic()
+    while not condition():
+        if time.monotonic() - began > seconds:
+            raise AssertionError(f"still not so after {seconds:g} s")
+        time.sleep(0.02)
+    return time.monotonic() - began

@@ -1,0 +1,411 @@
+"""What every rendered manifest must hold, whichever overlay it comes from."""
+
+import base64
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from devtools import manifests
+from devtools.manifests import ALWAYS, CHOICES, K8S, Rendered, render
+
+SERVICES = ("auth", "items", "users")
+OVERLAYS = ("dev", "tilt", "production")
+Document = dict[str, Any]
+
+
+@pytest.fixture(scope="module", params=OVERLAYS)
+def overlay(request: pytest.FixtureRequest) -> Rendered:
+    return render(K8S / "overlays" / request.param)
+
+
+@pytest.fixture(scope="module")
+def dev() -> Rendered:
+    return render(K8S / "overlays/dev")
+
+
+@pytest.fixture(scope="module")
+def production() -> Rendered:
+    return render(K8S / "overlays/production")
+
+
+def of_kind(rendered: Rendered, *kinds: str) -> list[Document]:
+    return [each for each in rendered.documents if each["kind"] in kinds]
+
+
+def named(rendered: Rendered, kind: str, name: str) -> Document:
+    (found,) = [each for each in of_kind(rendered, kind) if each["metadata"]["name"] == name]
+    return found
+
+
+def pods(rendered: Rendered) -> Iterator[tuple[str, Document]]:
+    for each in of_kind(rendered, "Deployment", "StatefulSet"):
+        yield each["metadata"]["name"], each["spec"]["template"]
+
+
+def service_pods(rendered: Rendered) -> Iterator[tuple[str, Document]]:
+    for each in of_kind(rendered, "Deployment"):
+        yield each["metadata"]["name"], each["spec"]["template"]["spec"]
+
+
+def containers(pod: Document) -> list[Document]:
+    return [*pod.get("initContainers", []), *pod["containers"]]
+
+
+# --- the renderer and its checks ------------------------------------------------------------------
+
+
+def test_every_component_is_part_of_a_combination() -> None:
+    listed = {name for choice in CHOICES for alternative in choice for name in alternative}
+    listed |= {*ALWAYS, "service-defaults"}  # the base itself includes the last
+    assert listed == {
+        path.parent.name for path in (K8S / "components").glob("*/kustomization.yaml")
+    }
+
+
+def test_every_overlay_is_valid_for_every_supported_kubernetes(overlay: Rendered) -> None:
+    assert list(manifests.validate([overlay])) == []
+    assert list(manifests.duplicates([overlay])) == []
+
+
+def test_an_unknown_field_is_found(dev: Rendered) -> None:
+    broken = yaml.safe_load(yaml.safe_dump(named(dev, "Deployment", "items")))
+    broken["spec"]["template"]["spec"]["containers"][0]["securityContexts"] = {}
+    problems = list(manifests.validate([Rendered("broken", (broken,))]))
+    assert len(problems) == len(manifests.KUBERNETES_VERSIONS)
+    assert "'securityContexts' was unexpected" in problems[0]
+
+
+@pytest.mark.parametrize("kind", ["HTTPRoute", "Gateway", "ServiceMonitor", "PrometheusRule"])
+def test_an_unknown_field_of_a_custom_resource_is_found(production: Rendered, kind: str) -> None:
+    broken = {**of_kind(production, kind)[0]}
+    broken["spec"] = {**broken["spec"], "unheardOf": 1}
+    (problem,) = manifests.validate([Rendered("broken", (broken,))])
+    assert "unheardOf" in problem
+
+
+def test_a_kind_without_a_schema_is_a_problem() -> None:
+    document = {"apiVersion": "example.com/v1", "kind": "Riddle", "metadata": {"name": "x"}}
+    problems = list(manifests.validate([Rendered("broken", (document,))]))
+    assert all("unknown to Kubernetes" in problem for problem in problems)
+    assert problems
+
+
+def test_a_kustomization_that_warns_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "kustomization.yaml").write_text("commonLabels: {a: b}\n")
+    with pytest.raises(manifests.ManifestError, match="kustomize says"):
+        render(tmp_path)
+
+
+# --- pods -----------------------------------------------------------------------------------------
+
+
+def test_the_namespace_enforces_the_restricted_standard(overlay: Rendered) -> None:
+    (namespace,) = of_kind(overlay, "Namespace")
+    labels = namespace["metadata"]["labels"]
+    for mode in ("enforce", "audit", "warn"):
+        assert labels[f"pod-security.kubernetes.io/{mode}"] == "restricted"
+    assert all(
+        each["metadata"]["namespace"] == namespace["metadata"]["name"]
+        for each in overlay.documents
+        if each is not namespace
+    )
+
+
+def test_every_pod_meets_the_restricted_standard(overlay: Rendered) -> None:
+    """The rules of the restricted Pod Security Standard, one by one."""
+    for name, template in pods(overlay):
+        pod = template["spec"]
+        assert not {"hostNetwork", "hostPID", "hostIPC"} & set(pod), name
+        allowed = {"configMap", "emptyDir", "secret", "persistentVolumeClaim", "name"}
+        assert all(set(volume) <= allowed for volume in pod["volumes"]), name
+        security = pod["securityContext"]
+        assert security["runAsNonRoot"] is True
+        assert security["runAsUser"] > 0
+        assert security["seccompProfile"] == {"type": "RuntimeDefault"}
+        for container in containers(pod):
+            own = container["securityContext"]
+            assert own["allowPrivilegeEscalation"] is False
+            assert own["capabilities"] == {"drop": ["ALL"]}
+            assert own["readOnlyRootFilesystem"] is True
+            assert not {"privileged", "runAsUser", "procMount"} & set(own)
+            assert not any("hostPort" in port for port in container.get("ports", []))
+
+
+def test_services_run_as_the_user_of_their_image(overlay: Rendered) -> None:
+    dockerfile = (manifests.K8S.parent / "docker/Dockerfile").read_text()
+    user = int(re.findall(r"^USER (\d+):(\d+)$", dockerfile, re.MULTILINE)[-1][0])
+    for _, pod in service_pods(overlay):
+        security = pod["securityContext"]
+        assert {security["runAsUser"], security["runAsGroup"], security["fsGroup"]} == {user}
+
+
+def test_no_pod_gets_a_token_of_the_cluster(overlay: Rendered) -> None:
+    for name, template in pods(overlay):
+        assert template["spec"]["automountServiceAccountToken"] is False, name
+    for name, pod in service_pods(overlay):
+        assert pod["serviceAccountName"] == name
+        assert named(overlay, "ServiceAccount", name)["automountServiceAccountToken"] is False
+
+
+def test_memory_is_requested_as_limited_and_the_processor_is_not_limited(overlay: Rendered) -> None:
+    for name, template in pods(overlay):
+        for container in containers(template["spec"]):
+            requests, limits = (container["resources"][each] for each in ("requests", "limits"))
+            assert requests["memory"] == limits["memory"], name
+            assert "cpu" in requests
+            assert "cpu" not in limits
+            assert {"ephemeral-storage"} <= requests.keys() & limits.keys()
+
+
+def test_every_volume_in_memory_or_on_the_node_is_bounded(overlay: Rendered) -> None:
+    for name, template in pods(overlay):
+        for volume in template["spec"]["volumes"]:
+            assert "emptyDir" not in volume or volume["emptyDir"]["sizeLimit"], name
+
+
+def test_probes_ask_their_own_paths(overlay: Rendered) -> None:
+    for name, pod in service_pods(overlay):
+        (container,) = pod["containers"]
+        asked = {
+            probe: container[f"{probe}Probe"]["httpGet"]["path"]
+            for probe in ("startup", "liveness", "readiness")
+        }
+        assert asked == {
+            "startup": "/health/startup",
+            "liveness": "/health/live",
+            "readiness": "/health/ready",
+        }, name
+
+
+def test_a_rollout_never_has_fewer_pods_than_before(overlay: Rendered) -> None:
+    for each in of_kind(overlay, "Deployment"):
+        assert each["spec"]["strategy"]["rollingUpdate"] == {"maxSurge": 1, "maxUnavailable": 0}
+
+
+def test_the_schema_is_brought_up_to_date_before_a_pod_starts(overlay: Rendered) -> None:
+    for _, pod in service_pods(overlay):
+        (migrate,) = pod["initContainers"]
+        assert "service_platform.database.migrate" in migrate["command"][-1]
+        assert migrate["image"] == pod["containers"][0]["image"]
+        assert migrate["envFrom"] == pod["containers"][0]["envFrom"]
+
+
+def test_secrets_come_as_files_where_the_settings_look_for_them(overlay: Rendered) -> None:
+    for name, pod in service_pods(overlay):
+        for container in containers(pod):
+            assert not any("secretRef" in source for source in container["envFrom"])
+            mounted = {each["name"]: each["mountPath"] for each in container["volumeMounts"]}
+            configuration = container["envFrom"][0]["configMapRef"]["name"]
+            data = named(overlay, "ConfigMap", configuration)["data"]
+            assert mounted["secrets"] == data["SECRETS_DIR"], name
+        (secrets,) = [each["secret"] for each in pod["volumes"] if each["name"] == "secrets"]
+        assert secrets["defaultMode"] == 0o440
+
+
+def test_configuration_is_immutable_and_named_by_its_content(overlay: Rendered) -> None:
+    """A change makes a new name, hence a rollout; the old pods keep what they were started with."""
+    for each in of_kind(overlay, "ConfigMap", "Secret"):
+        if "grafana_dashboard" in each["metadata"].get("labels", {}):
+            continue  # no pod of ours uses it
+        assert each["immutable"] is True
+        assert re.search(r"-[a-z0-9]{10}$", each["metadata"]["name"])
+
+
+def test_every_reference_within_an_overlay_exists(overlay: Rendered) -> None:
+    """Production's Secrets are made by hand beforehand and are the exception."""
+    there = {(each["kind"], each["metadata"]["name"]) for each in overlay.documents}
+    for name, template in pods(overlay):
+        pod = template["spec"]
+        used = {
+            ("ConfigMap", source["configMapRef"]["name"])
+            for container in containers(pod)
+            for source in container.get("envFrom", [])
+        }
+        for volume in pod["volumes"]:
+            if "configMap" in volume:
+                used.add(("ConfigMap", volume["configMap"]["name"]))
+            if "secret" in volume and overlay.name != "production":
+                used.add(("Secret", volume["secret"]["secretName"]))
+        assert used <= there, name
+
+
+# --- network --------------------------------------------------------------------------------------
+
+
+def test_nothing_may_talk_unless_a_policy_says_so(overlay: Rendered) -> None:
+    policy = named(overlay, "NetworkPolicy", "default-deny")["spec"]
+    assert policy == {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}
+
+
+def selects(selector: Document, labels: dict[str, str]) -> bool:
+    if any(labels.get(key) != value for key, value in selector.get("matchLabels", {}).items()):
+        return False
+    return all(
+        labels.get(each["key"]) in each["values"] for each in selector.get("matchExpressions", [])
+    )
+
+
+def edges(rendered: Rendered) -> set[tuple[str, str, str]]:
+    """Who may reach whom on which port: pods that both sides' policies let talk."""
+    everyone = {name: template["metadata"]["labels"] for name, template in pods(rendered)}
+    policies = [each["spec"] for each in of_kind(rendered, "NetworkPolicy")]
+
+    def allowed(direction: str, peer_key: str) -> set[tuple[str, str, str]]:
+        return {
+            (own, peer, str(port["port"]))
+            for policy in policies
+            for rule in policy.get(direction, [])
+            for port in rule["ports"]
+            for other in rule[peer_key]
+            if "namespaceSelector" not in other and "ipBlock" not in other
+            for own, own_labels in everyone.items()
+            if selects(policy["podSelector"], own_labels)
+            for peer, peer_labels in everyone.items()
+            if selects(other["podSelector"], peer_labels)
+        }
+
+    outgoing = allowed("egress", "to")
+    incoming = {(peer, own, port) for own, peer, port in allowed("ingress", "from")}
+    return outgoing & incoming
+
+
+def test_the_edges_inside_the_cluster_are_the_real_ones(dev: Rendered) -> None:
+    data = {
+        (service, server, port)
+        for service in SERVICES
+        for server, port in (("postgres", "postgres"), ("valkey", "valkey"))
+    }
+    assert edges(dev) == data | {("users", "auth", "http"), ("items", "auth", "http")}
+
+
+def test_production_reaches_managed_servers_by_address_and_lets_in_gateway_and_metrics(
+    production: Rendered,
+) -> None:
+    assert edges(production) == {("users", "auth", "http"), ("items", "auth", "http")}
+    out = named(production, "NetworkPolicy", "services-to-data")["spec"]["egress"]
+    assert [rule["ports"][0]["port"] for rule in out] == [5432, 6379]
+    assert all("ipBlock" in rule["to"][0] for rule in out)
+    for policy in ("services-from-gateway", "services-from-prometheus"):
+        (rule,) = named(production, "NetworkPolicy", policy)["spec"]["ingress"]
+        assert {"namespaceSelector", "podSelector"} == set(rule["from"][0])
+
+
+def routed(rendered: Rendered) -> dict[str, str]:
+    found = {}
+    for route in of_kind(rendered, "HTTPRoute"):
+        for rule in route["spec"]["rules"]:
+            for match in rule.get("matches", []):
+                found[match["path"]["value"]] = rule["backendRefs"][0]["name"]
+    for ingress in of_kind(rendered, "Ingress"):
+        for path in ingress["spec"]["rules"][0]["http"]["paths"]:
+            found[path["path"]] = path["backend"]["service"]["name"]
+    return found
+
+
+EDGE = {
+    "/api/v1/auth": "auth",
+    "/.well-known": "auth",
+    "/api/v1/users": "users",
+    "/api/v1/items": "items",
+}
+
+
+def test_only_the_apis_are_reachable_from_outside(production: Rendered) -> None:
+    assert routed(production) == EDGE
+    for route in of_kind(production, "HTTPRoute"):
+        (parent,) = route["spec"]["parentRefs"]
+        only_redirects = "backendRefs" not in route["spec"]["rules"][0]
+        assert parent["sectionName"] == ("http" if only_redirects else "https")
+
+
+def test_the_ingress_component_routes_the_same(tmp_path: Path) -> None:
+    relative = Path(*[".."] * (len(tmp_path.parts) - 1), *K8S.parts[1:])
+    (tmp_path / "kustomization.yaml").write_text(
+        yaml.safe_dump(
+            {
+                "resources": [str(relative / "base")],
+                "components": [str(relative / "components/ingress")],
+            }
+        )
+    )
+    assert routed(render(tmp_path)) == EDGE
+
+
+def test_a_service_selects_its_own_pods_only(overlay: Rendered) -> None:
+    everyone = {name: template["metadata"]["labels"] for name, template in pods(overlay)}
+    for service in of_kind(overlay, "Service"):
+        selector = {"matchLabels": service["spec"]["selector"]}
+        chosen = [name for name, labels in everyone.items() if selects(selector, labels)]
+        assert chosen == [service["metadata"]["name"]]
+
+
+# --- more than one replica ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_production_scales_and_survives_a_drained_node(production: Rendered, service: str) -> None:
+    autoscaler = named(production, "HorizontalPodAutoscaler", service)["spec"]
+    assert autoscaler["scaleTargetRef"]["name"] == service
+    assert autoscaler["minReplicas"] >= 2
+    deployment = named(production, "Deployment", service)["spec"]
+    assert "replicas" not in deployment  # the autoscaler's number must survive an apply
+    budget = named(production, "PodDisruptionBudget", service)["spec"]
+    assert budget["maxUnavailable"] == 1
+    assert budget["unhealthyPodEvictionPolicy"] == "AlwaysAllow"
+    labels = deployment["template"]["metadata"]["labels"]
+    assert selects(budget["selector"], labels)
+    pod = deployment["template"]["spec"]
+    (spread,) = pod["topologySpreadConstraints"]
+    assert selects(spread["labelSelector"], labels)
+    assert set(spread["matchLabelKeys"]) - {"pod-template-hash"} <= set(labels)
+
+
+def test_production_names_images_by_digest(production: Rendered) -> None:
+    for _, pod in service_pods(production):
+        assert all(
+            re.search(r"@sha256:[0-9a-f]{64}$", container["image"]) for container in containers(pod)
+        )
+
+
+def test_production_has_no_secret_in_version_control(production: Rendered) -> None:
+    assert of_kind(production, "Secret") == []
+
+
+# --- the development overlay's databases ----------------------------------------------------------
+
+
+def secret(rendered: Rendered, prefix: str) -> dict[str, str]:
+    (found,) = [
+        each
+        for each in of_kind(rendered, "Secret")
+        if each["metadata"]["name"].startswith(f"{prefix}-secrets-")
+    ]
+    return {key: base64.b64decode(value).decode() for key, value in found["data"].items()}
+
+
+def test_demo_secrets_say_that_they_are_demo(dev: Rendered) -> None:
+    for each in of_kind(dev, "Secret"):
+        assert "demo" in each["metadata"]["annotations"]["services/demo"]
+    for service in SERVICES:
+        assert "demo" in secret(dev, service)["SECRET_KEY"]
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_a_service_has_its_own_role_and_database(dev: Rendered, service: str) -> None:
+    password = secret(dev, "postgres")[service]
+    assert secret(dev, service)["DATABASE_URL"] == (
+        f"postgresql://{service}:{password}@postgres:5432/{service}"
+    )
+
+
+def test_the_database_has_connections_for_every_pool_during_a_rollout(dev: Rendered) -> None:
+    """Twice the pods, as a rollout has; PostgreSQL's default allows 100, three of them reserved."""
+    from service_platform.settings import PlatformSettings  # noqa: PLC0415
+
+    fields = PlatformSettings.model_fields
+    pool = fields["database_pool_size"].default + fields["database_max_overflow"].default
+    assert 2 * len(list(service_pods(dev))) * pool <= 100 - 3
