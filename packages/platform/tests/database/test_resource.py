@@ -1,0 +1,258 @@
+import asyncio
+from collections.abc import AsyncIterator, Callable
+
+import pytest
+from shop.models import Product
+from sqlalchemy import func, literal, select, text
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+
+from service_platform.database import Database, DatabaseUnavailableError
+from service_platform.errors.database import sqlstate
+from service_platform.resources import HealthCheckError, Resource
+from service_platform.settings import PlatformSettings
+from service_platform.testing.databases import TestDatabases, migrate
+from service_platform.testing.local_servers import LocalPostgres
+
+ONE = select(literal(1))
+
+
+@pytest.fixture
+async def connected(
+    own_postgres: LocalPostgres,
+) -> AsyncIterator[Callable[..., Database]]:
+    """Databases on a server of the test's own, with the settings it likes."""
+    own_postgres.create_role("shop", "secret-password")
+    own_postgres.create_database("shop", owner="shop")
+    url = own_postgres.url_for("shop", user="shop", password="secret-password")
+    migrate("shop", url)
+    made: list[Database] = []
+
+    def connect(**settings: object) -> Database:
+        made.append(Database(make_settings(url, **settings), migrations="shop.migrations"))
+        return made[-1]
+
+    yield connect
+    for database in made:
+        await database.stop()
+
+
+def make_settings(url: str, **others: object) -> PlatformSettings:
+    return PlatformSettings(
+        _env_file=None,
+        environment="test",
+        database_url=url,
+        **others,  # type: ignore[arg-type]
+    )
+
+
+async def test_it_is_a_resource(database: Database) -> None:
+    assert isinstance(database, Resource)
+    assert (database.name, database.critical) == ("database", True)
+    await database.check()
+
+
+async def test_a_database_that_was_never_migrated_is_told_by_the_check(
+    databases: TestDatabases,
+) -> None:
+    url = databases.create_empty("shop")
+    database = Database(make_settings(url), migrations="shop.migrations")
+    with pytest.raises(HealthCheckError, match="schema_missing"):
+        await database.check()
+    await database.stop()
+    databases.drop(url)
+
+
+@pytest.mark.parametrize(
+    ("revision", "reason"), [("0001", "schema_outdated"), ("9999", None), (None, "schema_missing")]
+)
+async def test_a_schema_older_than_the_code_is_refused_and_a_newer_one_accepted(
+    database: Database, monkeypatch: pytest.MonkeyPatch, revision: str | None, reason: str | None
+) -> None:
+    async with database.engine.begin() as connection:
+        await connection.execute(text("DELETE FROM alembic_version"))
+        if revision is not None:
+            await connection.execute(
+                text("INSERT INTO alembic_version VALUES (:revision)"), {"revision": revision}
+            )
+    if reason is None:
+        await database.check()
+    else:
+        with pytest.raises(HealthCheckError, match=reason):
+            await database.check()
+
+
+async def test_a_busy_pool_does_not_make_the_database_look_unavailable(
+    connected: Callable[..., Database],
+) -> None:
+    database = connected(database_pool_size=2)
+    async with database.engine.connect(), database.engine.connect():
+        assert database.pool_usage() == (2, 2)
+        async with asyncio.timeout(2):
+            await database.check()
+
+
+async def test_a_pool_without_a_free_connection_is_an_error_in_time(
+    connected: Callable[..., Database],
+) -> None:
+    database = connected(database_pool_size=1, database_pool_timeout_seconds=0.05)
+    async with database.engine.connect():
+        with pytest.raises(PoolTimeout):
+            await database.reader.scalar(ONE)
+        with pytest.raises(PoolTimeout):
+            await database.run(lambda session: session.execute(ONE))
+    assert await database.reader.scalar(ONE) == 1
+
+
+async def test_overflow_connections_are_closed_after_use(
+    connected: Callable[..., Database],
+) -> None:
+    database = connected(database_pool_size=1, database_max_overflow=3)
+    slow = select(func.pg_backend_pid(), func.pg_sleep(0.05))
+    rows = await asyncio.gather(*(database.reader.one_or_none(slow) for _ in range(8)))
+    assert len({row[0] for row in rows if row is not None}) > 1
+    assert database.pool_usage() == (0, 4)
+    open_connections = select(func.count()).select_from(
+        text("pg_stat_activity WHERE usename = 'shop'")
+    )
+    assert await database.reader.scalar(open_connections) == 1
+
+
+async def test_reads_and_writes_go_on_after_a_restart_without_a_failure(
+    connected: Callable[..., Database], own_postgres: LocalPostgres
+) -> None:
+    database = connected(database_pool_size=5)
+    sleep = select(func.pg_sleep(0.01))
+    await asyncio.gather(*(database.reader.scalar(sleep) for _ in range(5)))
+    await asyncio.to_thread(own_postgres.restart)
+    assert await asyncio.gather(*(database.reader.scalar(ONE) for _ in range(20))) == [1] * 20
+    await asyncio.to_thread(own_postgres.restart)
+
+    async def write(number: int) -> None:
+        async def add(session: object) -> None:
+            session.add(Product(name=str(number), stock=0, tags=[]))  # type: ignore[attr-defined]
+
+        await database.run(add)
+
+    await asyncio.gather(*(write(number) for number in range(20)))
+    assert await database.reader.scalar(select(func.count()).select_from(Product)) == 20
+    assert database.pool_usage()[0] == 0
+
+
+async def test_reads_in_flight_survive_a_restart(
+    connected: Callable[..., Database], own_postgres: LocalPostgres
+) -> None:
+    database = connected(database_pool_size=5)
+    stop = asyncio.Event()
+    done = 0
+
+    async def keep_reading() -> None:
+        nonlocal done
+        while not stop.is_set():
+            assert await database.reader.scalar(ONE) == 1
+            done += 1
+
+    readers = [asyncio.create_task(keep_reading()) for _ in range(8)]
+    for way in (own_postgres.restart, lambda: (own_postgres.kill(), own_postgres.start())):
+        await asyncio.sleep(0.1)
+        before = done
+        await asyncio.to_thread(way)
+        await asyncio.wait(readers, timeout=0.3)
+        assert done > before
+    stop.set()
+    await asyncio.gather(*readers)
+
+
+async def test_a_server_that_is_away_is_told_at_once_and_used_again(
+    connected: Callable[..., Database], own_postgres: LocalPostgres
+) -> None:
+    database = connected()
+    await database.check()
+    await asyncio.to_thread(own_postgres.kill)
+    with pytest.raises(DatabaseUnavailableError):
+        await database.reader.scalar(ONE)
+    with pytest.raises(HealthCheckError, match="database_unavailable"):
+        await database.check()
+    with pytest.raises(SQLAlchemyError):
+        await database.run(lambda session: session.execute(ONE))
+    await database.stop()
+    await database.start()
+    await asyncio.to_thread(own_postgres.start)
+    assert await database.reader.scalar(ONE) == 1
+    await database.check()
+
+
+async def test_a_server_that_does_not_answer_is_given_up(
+    connected: Callable[..., Database], own_postgres: LocalPostgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("service_platform.database.engine.ANSWER_MARGIN_SECONDS", 0.1)
+    database = connected(
+        database_statement_timeout_seconds=0.2, database_connect_timeout_seconds=0.3
+    )
+    await database.reader.scalar(ONE)
+    await asyncio.to_thread(own_postgres.pause)
+    with pytest.raises(DatabaseUnavailableError, match="no_answer"):
+        await database.reader.scalar(ONE)
+    with pytest.raises(DatabaseUnavailableError, match="connect_timeout"):
+        await database.run(lambda session: session.execute(ONE))
+    await asyncio.to_thread(own_postgres.resume)
+    assert await database.reader.scalar(ONE) == 1
+
+
+async def test_a_session_whose_server_stops_answering_fails_in_time(
+    connected: Callable[..., Database], own_postgres: LocalPostgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("service_platform.database.engine.ANSWER_MARGIN_SECONDS", 0.1)
+    database = connected(database_statement_timeout_seconds=0.2)
+    async with database.session() as session:
+        await session.execute(ONE)
+        await asyncio.to_thread(own_postgres.pause)
+        with pytest.raises(DatabaseUnavailableError, match="no_answer"):
+            await session.execute(ONE)
+        await asyncio.to_thread(own_postgres.resume)
+    assert await database.reader.scalar(ONE) == 1
+
+
+async def test_a_long_statement_is_cancelled_by_the_server(
+    connected: Callable[..., Database],
+) -> None:
+    database = connected(database_statement_timeout_seconds=0.1)
+    for _ in range(3):
+        with pytest.raises(DBAPIError) as caught:
+            await database.reader.scalar(select(func.pg_sleep(20)))
+        assert sqlstate(caught.value) == "57014"
+    assert await database.reader.scalar(ONE) == 1
+
+
+async def test_the_server_knows_whose_connection_it_is(database: Database) -> None:
+    settings = ("application_name", "jit", "TimeZone", "idle_in_transaction_session_timeout")
+    row = await database.reader.one_or_none(
+        select(*(func.current_setting(name) for name in settings))
+    )
+    assert row == ("shop", "off", "UTC", "30s")
+
+
+async def test_parameters_of_the_address_reach_the_server(database_url: str) -> None:
+    url = database_url.replace("postgresql://", "postgresql+asyncpg://")
+    settings = make_settings(f"{url}?sslmode=disable&work_mem=1234kB")
+    database = Database(settings, migrations="shop.migrations")
+    assert await database.reader.scalar(select(func.current_setting("work_mem"))) == "1234kB"
+    await database.stop()
+
+
+async def test_an_address_that_demands_tls_never_connects_without(database_url: str) -> None:
+    settings = make_settings(f"{database_url}?sslmode=require")
+    database = Database(settings, migrations="shop.migrations")
+    with pytest.raises(DatabaseUnavailableError):
+        await database.reader.scalar(ONE)
+    await database.stop()
+
+
+async def test_no_failure_shows_the_password(own_postgres: LocalPostgres) -> None:
+    url = own_postgres.url_for("postgres", password="wrong-secret")
+    database = Database(make_settings(url), migrations="shop.migrations")
+    with pytest.raises(DatabaseUnavailableError) as caught:
+        await database.reader.scalar(ONE)
+    shown = f"{caught.value!r} {caught.value.__cause__!r} {database.engine!r}"
+    assert "wrong-secret" not in shown
+    await database.stop()
