@@ -195,16 +195,28 @@ def _refuse_closed(connection: Any, _record: object, _proxy: object) -> None:
 def _tell_lost_connections(context: ExceptionContext) -> None:
     """Name a server that stopped answering; keep row values out of error messages."""
     error = context.original_exception
-    conceal_values(error.__cause__)
+    conceal_values(error.__cause__, error, context.sqlalchemy_exception)
     if isinstance(error, TimeoutError):
         context.is_disconnect = True
         raise DatabaseUnavailableError("no_answer") from error
 
 
-def conceal_values(error: BaseException | None) -> None:
-    """Drop the DETAIL of a PostgreSQL error, which quotes the row that was refused."""
-    if isinstance(error, asyncpg.PostgresError):
-        error.detail = None
+def conceal_values(cause: BaseException | None, *wrappers: BaseException | None) -> None:
+    """Keep values out of what is logged of a database error.
+
+    PostgreSQL quotes the row it refused as DETAIL, and an unacceptable value in the message.
+
+    Args:
+        cause: the driver's exception.
+        wrappers: exceptions of SQLAlchemy that repeat its message.
+    """
+    if not isinstance(cause, asyncpg.PostgresError):
+        return
+    cause.detail = None
+    if isinstance(cause, asyncpg.DataError):
+        for error in (cause, *wrappers):
+            if error is not None:
+                error.args = ("a value is not acceptable (concealed)",)
 
 
 __all__ = ["Connector", "conceal_values", "make_engine", "make_migration_engine"]

@@ -126,7 +126,7 @@ def _server_side_problem(error: DBAPIError, state: str) -> Problem | None:
     if state in TEMPORARY or state[:2] in TEMPORARY_CLASSES:
         return ServiceUnavailable()
     if state[:2] == DATA_EXCEPTION:
-        return _unacceptable_value()
+        return _data_problem(error)
     return None
 
 
@@ -137,19 +137,19 @@ def _violation(error: DBAPIError, state: str) -> Problem | None:
     return _unacceptable_value() if state == CHECK_VIOLATION else Conflict()
 
 
-def _client_side_problem(error: DBAPIError) -> Problem | None:
-    """The driver refused before it asked the server.
+def _data_problem(error: DBAPIError) -> Problem | None:
+    """A value that does not fit its column is the caller's; one of a wrong type is our mistake.
 
-    A value that does not fit the column (a number out of range, half of a surrogate pair) is the
-    caller's; a value of the wrong Python type is the service's own mistake.
+    The driver refuses both before it asks the server, with the reason as the cause.
     """
     driver_error = _driver_error(error)
-    if error.connection_invalidated or isinstance(driver_error, OSError):
-        return ServiceUnavailable()
-    if isinstance(driver_error, ValueError):
-        reason = driver_error.__cause__
-        return None if isinstance(reason, TypeError) else _unacceptable_value()
-    return None
+    wrong_type = isinstance(getattr(driver_error, "__cause__", None), TypeError)
+    return None if wrong_type else _unacceptable_value()
+
+
+def _client_side_problem(error: DBAPIError) -> Problem | None:
+    """The connection was found closed before the server was asked."""
+    return ServiceUnavailable() if error.connection_invalidated else None
 
 
 def _unacceptable_value() -> Problem:
