@@ -1,0 +1,156 @@
+"""The inbox: which events were applied, written in the transaction of their effects.
+
+An event that comes again finds its row and has no second effect. An event that tells the state of
+something (`Event.carries_state`) and comes after a newer one of the same subject is superseded:
+nothing it says is still true.
+"""
+
+from collections.abc import Sequence
+from enum import StrEnum
+from typing import Final
+
+import structlog
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from service_platform.events.event import Event, Message
+from service_platform.events.handlers import Handlers
+
+# Rows are locked in one order everywhere, so that two replicas never wait for each other in a ring.
+_ENTER: Final = text(
+    """
+    INSERT INTO inbox (event_id)
+    SELECT id FROM unnest(CAST(:ids AS uuid[])) AS id ORDER BY id
+    ON CONFLICT DO NOTHING
+    RETURNING event_id
+    """
+)
+_KNOW_SUBJECTS: Final = text(
+    """
+    INSERT INTO inbox_subjects (stream, subject, sequence)
+    SELECT :stream, subject, 0 FROM unnest(CAST(:subjects AS text[])) AS subject ORDER BY subject
+    ON CONFLICT DO NOTHING
+    """
+)
+_LOCK_SUBJECTS: Final = text(
+    """
+    SELECT subject, sequence FROM inbox_subjects
+    WHERE stream = :stream AND subject = ANY (CAST(:subjects AS text[]))
+    ORDER BY subject FOR UPDATE
+    """
+)
+_ADVANCE_SUBJECTS: Final = text(
+    """
+    UPDATE inbox_subjects SET sequence = reached.sequence
+    FROM unnest(CAST(:subjects AS text[]), CAST(:sequences AS bigint[]))
+         AS reached (subject, sequence)
+    WHERE inbox_subjects.stream = :stream AND inbox_subjects.subject = reached.subject
+    """
+)
+_PROBE: Final = text("SELECT 1 FROM inbox LIMIT 1")
+_CLEAN: Final = text(
+    """
+    DELETE FROM inbox WHERE event_id IN (
+        SELECT event_id FROM inbox WHERE applied_at < now() - make_interval(secs => :seconds)
+        ORDER BY applied_at LIMIT :limit FOR UPDATE SKIP LOCKED
+    )
+    RETURNING event_id
+    """
+)
+
+
+class Outcome(StrEnum):
+    """What became of an event."""
+
+    APPLIED = "applied"
+    DUPLICATE = "duplicate"
+    SUPERSEDED = "superseded"
+
+
+async def apply(
+    session: AsyncSession, stream: str, messages: Sequence[Message[Event]], handlers: Handlers
+) -> list[Outcome]:
+    """Apply events in their order, in the caller's transaction.
+
+    Args:
+        session: to be committed by the caller; when that fails, nothing has happened.
+        stream: where the events come from.
+        messages: the events.
+        handlers: what to do with them.
+
+    Returns:
+        What became of each.
+
+    Raises:
+        Exception: a handler's; the transaction must be rolled back.
+    """
+    entered = await session.scalars(_ENTER, {"ids": [message.id for message in messages]})
+    new = set(entered)
+    stateful = [each for each in messages if each.id in new and each.event.carries_state]
+    reached = await _lock_subjects(session, stream, {each.event.subject for each in stateful})
+    before = dict(reached)
+    outcomes = []
+    for message in messages:
+        subject = message.event.subject
+        if message.id not in new:
+            outcomes.append(Outcome.DUPLICATE)
+            continue
+        new.remove(message.id)  # the same event twice in one batch
+        if message.event.carries_state:
+            if message.sequence <= reached[subject]:
+                outcomes.append(Outcome.SUPERSEDED)
+                continue
+            reached[subject] = message.sequence
+        await _run(session, message, handlers)
+        outcomes.append(Outcome.APPLIED)
+    await session.flush()
+    advanced = {each: sequence for each, sequence in reached.items() if sequence != before[each]}
+    if advanced:
+        await session.execute(
+            _ADVANCE_SUBJECTS,
+            {
+                "stream": stream,
+                "subjects": list(advanced.keys()),
+                "sequences": list(advanced.values()),
+            },
+        )
+    return outcomes
+
+
+async def _lock_subjects(session: AsyncSession, stream: str, subjects: set[str]) -> dict[str, int]:
+    """How far each subject's events were applied; nobody else applies any of them meanwhile."""
+    if not subjects:
+        return {}
+    parameters = {"stream": stream, "subjects": sorted(subjects)}
+    await session.execute(_KNOW_SUBJECTS, parameters)
+    rows = await session.execute(_LOCK_SUBJECTS, parameters)
+    return {row.subject: row.sequence for row in rows}
+
+
+async def _run(session: AsyncSession, message: Message[Event], handlers: Handlers) -> None:
+    """Run the handler; its log lines belong to the request that caused the event."""
+    with structlog.contextvars.bound_contextvars(
+        event_id=str(message.id),
+        event_type=message.event.type,
+        request_id=message.request_id,
+        trace_id=message.trace_id,
+    ):
+        await handlers.apply(session, message)
+
+
+async def probe(session: AsyncSession) -> None:
+    """Ask whether the database answers.
+
+    Raises:
+        SQLAlchemyError: when it does not.
+    """
+    await session.execute(_PROBE)
+
+
+async def clean(session: AsyncSession, older_than_days: float, limit: int) -> int:
+    """Forget events applied longer ago than that; returns how many rows were deleted."""
+    parameters = {"seconds": older_than_days * 86_400, "limit": limit}
+    return len((await session.execute(_CLEAN, parameters)).all())
+
+
+__all__ = ["Outcome", "apply", "clean", "probe"]
