@@ -1,7 +1,7 @@
 """Runs the pods of `overlays/dev` in Docker, as a kubelet would run them.
 
 The pod of a workload is read from the rendered manifests: command, environment, ConfigMaps and
-Secrets as files, volumes, user, dropped capabilities, read-only root, memory limit, init containers.
+Secrets as files, volumes, user, dropped capabilities, read-only root, memory, init containers.
 So these tests run what `kubectl apply -k infra/k8s/overlays/dev` runs. Scheduling, probes and
 NetworkPolicies need a cluster.
 """
@@ -11,8 +11,10 @@ import os
 import subprocess
 import sys
 import time
+import urllib.error
+import urllib.request
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -92,10 +94,23 @@ class Pod:
     docker: Docker
     name: str
     address: str
-    log: str = field(default="", repr=False)
 
     def logs(self) -> str:
         return self.docker("logs", self.name, merge=True)
+
+    def eventually_ready(self, seconds: float = 60.0) -> None:
+        """Wait for the readiness probe to pass."""
+        eventually(lambda: self.status("/health/ready") == 200, seconds, self.logs)
+
+    def status(self, path: str) -> int:
+        """Status of a GET, 0 when nothing answers."""
+        try:
+            with urllib.request.urlopen(f"http://{self.address}{path}", timeout=5) as response:
+                return int(response.status)
+        except urllib.error.HTTPError as error:
+            return error.code
+        except OSError:
+            return 0
 
     def terminate(self, grace: float) -> tuple[int, float]:
         """What a kubelet does after preStop: SIGTERM, then SIGKILL. Exit status and seconds."""
@@ -129,6 +144,7 @@ class Cluster:
         self.directory = directory
         self.images = images
         self.network = f"infra-test-{os.getpid()}"
+        self.volumes: set[str] = set()
         self.objects = {
             (each["kind"], each["metadata"]["name"]): each for each in rendered.documents
         }
@@ -142,6 +158,8 @@ class Cluster:
         if self.containers:
             self.docker("rm", "--force", "--volumes", *self.containers, check=False)
         self.docker("network", "rm", self.network, check=False)
+        for volume in self.volumes:
+            self.docker("volume", "rm", "--force", volume, check=False)
 
     def pod_spec(self, workload: str) -> dict[str, Any]:
         kinds = ("Deployment", "StatefulSet")
@@ -162,7 +180,9 @@ class Cluster:
     ) -> Pod:
         """Run the init containers to their end, then the container; returns at once."""
         spec = self.pod_spec(workload)
-        image = image or self.images[workload]
+        if not image:  # a Service of the cluster would map its port 80 to the pods'
+            image = self.images[workload]
+            environment = {"AUTH_URL": "http://auth:8000", **(environment or {})}
         for container in spec.get("initContainers", []):
             self.run(spec, container, image, f"{workload}-{container['name']}{suffix}", wait=True)
         name = f"{self.network}-{workload}{suffix}"
@@ -191,7 +211,7 @@ class Cluster:
             "run", "--name", name, "--network", self.network,
             *restrictions(spec, container),
             *self.environment(container, environment or {}),
-            *self.mounts(spec, container),
+            *self.mounts(spec, container, image),
             *options,
         ]  # fmt: skip
         self.containers.append(name)
@@ -221,13 +241,16 @@ class Cluster:
             return {key: base64.b64decode(value) for key, value in found["data"].items()}
         return {key: value.encode() for key, value in found["data"].items()}
 
-    def mounts(self, spec: dict[str, Any], container: dict[str, Any]) -> list[str]:
+    def mounts(self, spec: dict[str, Any], container: dict[str, Any], image: str) -> list[str]:
         volumes = {volume["name"]: volume for volume in spec.get("volumes", [])}
         owner = spec["securityContext"]["runAsUser"]
         arguments: list[str] = []
         for mount in container.get("volumeMounts", []):
             volume = volumes.get(mount["name"], {"emptyDir": {"sizeLimit": "1Gi"}})  # a claim
             path = mount["mountPath"]
+            if mount["name"] == "sources":  # the one that an init container fills for the next
+                arguments += ["--volume", f"{self.shared_volume(image)}:{path}"]
+                continue
             if "emptyDir" in volume:
                 size = volume["emptyDir"]["sizeLimit"].replace("i", "").lower()
                 arguments += [
@@ -243,6 +266,15 @@ class Cluster:
                 (directory / file).write_bytes(content)
             arguments += ["--volume", f"{directory}:{path}:ro"]
         return arguments
+
+    def shared_volume(self, image: str) -> str:
+        """A volume that the pod's user may write, as `fsGroup` makes an emptyDir."""
+        name = f"{self.network}-sources"
+        if name not in self.volumes:
+            self.volumes.add(name)
+            command = ["--user", "0", "--entrypoint", "chmod", image, "0777", "/sources"]
+            self.docker("run", "--rm", "--volume", f"{name}:/sources", *command)
+        return name
 
 
 def restrictions(spec: dict[str, Any], container: dict[str, Any]) -> list[str]:
@@ -261,11 +293,12 @@ def restrictions(spec: dict[str, Any], container: dict[str, Any]) -> list[str]:
     ]  # fmt: skip
 
 
-def eventually(condition: Callable[[], bool], seconds: float = 30.0) -> float:
-    """Wait for something; the seconds it took."""
-    began = time.monotonic()
+def eventually(
+    condition: Callable[[], bool], seconds: float, explain: Callable[[], str] = str
+) -> None:
+    """Wait for something that will be true soon."""
+    deadline = time.monotonic() + seconds
     while not condition():
-        if time.monotonic() - began > seconds:
-            raise AssertionError(f"still not so after {seconds:g} s")
-        time.sleep(0.02)
-    return time.monotonic() - began
+        if time.monotonic() > deadline:
+            raise AssertionError(f"still not so after {seconds:g} s\n{explain()}")
+        time.sleep(0.05)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
+import yaml  # type: ignore[import-untyped]
 
 from devtools import manifests
 from devtools.manifests import ALWAYS, CHOICES, K8S, Rendered, render

@@ -10,7 +10,8 @@ from typing import Any
 import prometheus_client
 import promql_parser
 import pytest
-import yaml
+import yaml  # type: ignore[import-untyped]
+
 from devtools.manifests import K8S
 
 MONITORING = K8S / "components/monitoring"

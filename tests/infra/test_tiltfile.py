@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import starlark
-import yaml
+import yaml  # type: ignore[import-untyped]
 
 from devtools.manifests import K8S, kubectl, render
 
@@ -77,7 +77,7 @@ def evaluate(
         module.add_callable(function, keep(function))
 
     def kustomize(path: str) -> str:
-        return yaml.safe_dump_all(render(ROOT / path).documents)
+        return str(yaml.safe_dump_all(render(ROOT / path).documents))
 
     module.add_callable("kustomize", kustomize)
     module.add_callable("decode_yaml_stream", lambda text: list(yaml.safe_load_all(text)))
