@@ -37,6 +37,11 @@ def docker() -> "Docker":
 
 
 @pytest.fixture(scope="session")
+def build_network() -> str:
+    return BUILD_NETWORK
+
+
+@pytest.fixture(scope="session")
 def images(docker: "Docker") -> dict[str, str]:
     """The production images, by service."""
     for service in SERVICES:
@@ -100,7 +105,15 @@ class Pod:
 
     def eventually_ready(self, seconds: float = 60.0) -> None:
         """Wait for the readiness probe to pass."""
-        eventually(lambda: self.status("/health/ready") == 200, seconds, self.logs)
+        self.eventually(lambda: self.status("/health/ready") == 200, seconds)
+
+    def eventually(self, condition: Callable[[], bool], seconds: float = 60.0) -> None:
+        """Wait for something that will be true soon."""
+        deadline = time.monotonic() + seconds
+        while not condition():
+            if time.monotonic() > deadline:
+                raise AssertionError(f"still not so after {seconds:g} s\n{self.logs()}")
+            time.sleep(0.05)
 
     def status(self, path: str) -> int:
         """Status of a GET, 0 when nothing answers."""
@@ -291,14 +304,3 @@ def restrictions(spec: dict[str, Any], container: dict[str, Any]) -> list[str]:
         "--read-only",
         "--memory", memory, "--memory-swap", memory,
     ]  # fmt: skip
-
-
-def eventually(
-    condition: Callable[[], bool], seconds: float, explain: Callable[[], str] = str
-) -> None:
-    """Wait for something that will be true soon."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > deadline:
-            raise AssertionError(f"still not so after {seconds:g} s\n{explain()}")
-        time.sleep(0.05)
