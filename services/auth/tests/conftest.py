@@ -1,7 +1,6 @@
 """What auth's tests share."""
 
-import os
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
@@ -20,7 +19,7 @@ def service() -> str:
 @pytest.fixture
 def service_environment(
     service_environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
-) -> Iterator[dict[str, str]]:
+) -> dict[str, str]:
     """Hashes cost next to nothing here; settings refuse that where auth is deployed."""
     cheap = {"PASSWORD_HASH_MEMORY_KIB": "64", "PASSWORD_HASH_TIME_COST": "1"}
     for name, value in cheap.items():

@@ -20,6 +20,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 
 from auth.models import RevocationRecord, Session
 from auth.settings import AuthSettings
+from service_platform import tasks
 from service_platform.cache import Cache
 from service_platform.database import Database
 from service_platform.identity.revocation import STREAM, Kind, Revocation
@@ -64,10 +65,7 @@ class Broadcast:
 
     async def stop(self) -> None:
         """End; what is not told yet is told by another replica, or at the next start."""
-        for task in self._tasks:
-            task.cancel()
-        if self._tasks:
-            await asyncio.wait(self._tasks)
+        await tasks.end(*self._tasks)
         self._tasks = []
 
     async def check(self) -> None:

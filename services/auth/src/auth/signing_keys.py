@@ -28,6 +28,7 @@ from auth import audit
 from auth.encryption import DecryptionError, SecretBox
 from auth.models import SigningKey
 from auth.settings import AuthSettings
+from service_platform import tasks
 from service_platform.database import Database
 from service_platform.identity import KeysUnavailable
 from service_platform.identity.key_set import VerificationKey
@@ -93,10 +94,8 @@ class SigningKeys:
 
     async def stop(self) -> None:
         """Stop looking for changes."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait([self._task])
-            self._task = None
+        await tasks.end(self._task)
+        self._task = None
 
     async def check(self) -> None:
         """Raise `HealthCheckError` where no token can be signed."""

@@ -15,6 +15,7 @@ import httpx2
 import orjson
 from prometheus_client import Counter
 
+from service_platform import tasks
 from service_platform.identity.errors import KeysUnavailable
 from service_platform.identity.key_set import VerificationKey, verification_keys
 from service_platform.logging import get_logger
@@ -99,10 +100,7 @@ class JwksClient:
 
     async def stop(self) -> None:
         """End the background task and close the connections."""
-        for task in (self._refreshing, self._fetching):
-            if task is not None:
-                task.cancel()
-                await asyncio.wait([task])
+        await tasks.end(self._refreshing, self._fetching)
         self._refreshing = self._fetching = None
         if self._http is not None:
             await self._http.aclose()

@@ -8,7 +8,9 @@ from joserfc.jwk import ECKey, RSAKey
 
 VerificationKey: TypeAlias = ECKey | RSAKey
 
-MINIMUM_RSA_BITS: Final = 2048
+SHORTEST_MODULUS: Final = 342
+"""Characters of a 2048-bit number in base64url."""
+
 MAX_KEYS: Final = 32
 
 
@@ -44,9 +46,8 @@ def _fitting_key(entry: Mapping[str, Any], algorithm: str) -> VerificationKey | 
                 return None
             members = ("kty", "crv", "x", "y")
             return ECKey.import_key({name: entry[name] for name in members})
-        if entry.get("kty") != "RSA":
+        if entry.get("kty") != "RSA" or len(entry["n"]) < SHORTEST_MODULUS:
             return None
-        key = RSAKey.import_key({name: entry[name] for name in ("kty", "n", "e")})
+        return RSAKey.import_key({name: entry[name] for name in ("kty", "n", "e")})
     except (JoseError, ValueError, TypeError, KeyError):
         return None
-    return key if key.raw_value.key_size >= MINIMUM_RSA_BITS else None

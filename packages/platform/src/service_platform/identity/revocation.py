@@ -20,6 +20,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
+from service_platform import tasks
 from service_platform.identity.principal import Principal
 from service_platform.logging import get_logger
 from service_platform.resources import HealthCheckError
@@ -222,10 +223,7 @@ class Revocations:
 
     async def stop(self) -> None:
         """Stop following."""
-        for task in self._tasks:
-            task.cancel()
-        if self._tasks:
-            await asyncio.wait(self._tasks)
+        await tasks.end(*self._tasks)
         self._tasks = []
         if self._client is not None:
             await self._client.aclose()

@@ -8,6 +8,7 @@ from typing import Final
 import httpx2
 import orjson
 
+from service_platform import tasks
 from service_platform.errors import ServiceUnavailable
 from service_platform.identity.dependencies import TOKEN_PATH
 from service_platform.logging import get_logger
@@ -81,9 +82,7 @@ class ServiceTokens:
 
     async def aclose(self) -> None:
         """End a fetch under way."""
-        if self._fetching is not None:
-            self._fetching.cancel()
-            await asyncio.wait([self._fetching])
+        await tasks.end(self._fetching)
 
     def _fetch(self) -> asyncio.Task[None]:
         if self._fetching is None:

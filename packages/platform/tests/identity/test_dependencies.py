@@ -1,0 +1,72 @@
+"""What a route demands of its caller, and how OpenAPI shows it."""
+
+from typing import Any
+
+import httpx2
+import pytest
+
+from service_platform.app import ServiceApp
+from service_platform.testing.tokens import TestTokens
+
+MINE, OPEN, THINGS = "/api/v1/things/mine", "/api/v1/things/open", "/api/v1/things"
+
+
+async def test_a_scope_is_demanded(guarded: httpx2.AsyncClient, tokens: TestTokens) -> None:
+    allowed = await guarded.post(THINGS, headers=tokens.headers(scopes=["items:write"]))
+    assert allowed.status_code == 200
+    refused = await guarded.post(THINGS, headers=tokens.headers(scopes=["items:read"]))
+    assert refused.status_code == 403
+    assert refused.headers["www-authenticate"] == (
+        'Bearer error="insufficient_scope", scope="items:write"'
+    )
+    assert refused.json()["message"] == "The access token lacks the scope items:write."
+    assert (await guarded.post(THINGS)).status_code == 401
+
+
+async def test_a_role_is_demanded(guarded: httpx2.AsyncClient, tokens: TestTokens) -> None:
+    assert (await guarded.delete(THINGS, headers=tokens.headers(roles=["admin"]))).is_success
+    refused = await guarded.delete(THINGS, headers=tokens.headers(roles=["user"]))
+    assert refused.status_code == 403
+    assert refused.json()["message"] == "This needs the role admin."
+    assert (await guarded.delete(THINGS)).status_code == 401
+
+
+async def test_a_scope_is_not_a_role(guarded: httpx2.AsyncClient, tokens: TestTokens) -> None:
+    refused = await guarded.delete(THINGS, headers=tokens.headers(scopes=["admin"]))
+    assert refused.status_code == 403
+
+
+async def test_a_public_route_knows_its_caller_and_ignores_a_bad_token(
+    guarded: httpx2.AsyncClient, tokens: TestTokens
+) -> None:
+    known = await guarded.get(OPEN, headers=tokens.headers())
+    assert known.json()["subject"] is not None
+    for headers in ({}, {"authorization": "Bearer nonsense"}, tokens.headers(expires_in=-5)):
+        answer = await guarded.get(OPEN, headers=headers)
+        assert (answer.status_code, answer.json()) == (200, {"subject": None})
+
+
+@pytest.mark.parametrize("scheme", ["Bearer", "bearer", "BEARER"])
+async def test_the_scheme_is_read_in_any_case(
+    guarded: httpx2.AsyncClient, tokens: TestTokens, scheme: str
+) -> None:
+    headers = {"authorization": f"{scheme} {tokens.issue()}"}
+    assert (await guarded.get(MINE, headers=headers)).status_code == 200
+
+
+async def test_openapi_shows_where_to_log_in_and_what_each_route_demands(
+    guarded_app: ServiceApp, tokens: TestTokens
+) -> None:
+    document: dict[str, Any] = guarded_app.openapi()
+    schemes = document["components"]["securitySchemes"]
+    flow = schemes["OAuth2"]["flows"]["password"]
+    assert flow["tokenUrl"] == f"{tokens.auth_url}/api/v1/auth/token"
+    assert flow["scopes"] == {"items:write": "write items"}
+    assert (schemes["Bearer"]["type"], schemes["Bearer"]["scheme"]) == ("http", "bearer")
+    paths = document["paths"]
+    assert paths[THINGS]["post"]["security"] == [{"OAuth2": ["items:write"]}, {"Bearer": []}]
+    assert paths[THINGS]["delete"]["security"] == [{"OAuth2": []}, {"Bearer": ["admin"]}]
+    assert paths[MINE]["get"]["security"] == [{"OAuth2": []}, {"Bearer": []}]
+    assert "security" not in paths[OPEN]["get"]
+    assert {"401", "403"} <= set(paths[THINGS]["delete"]["responses"])
+    assert "401" in paths[MINE]["get"]["responses"]
