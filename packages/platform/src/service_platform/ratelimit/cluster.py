@@ -19,6 +19,9 @@ from service_platform.ratelimit.question import Answer, Question
 from service_platform.ratelimit.script import UNDO
 from service_platform.ratelimit.wire import Reply, Wire, packed
 
+REFUSAL_HOLDS_SECONDS: Final = 1.0
+"""How long a refusal is believed here: units another request took for a moment come back."""
+
 REFRESH_SECONDS: Final = 30.0
 REFRESH_WHILE_BROKEN_SECONDS: Final = 0.5
 
@@ -106,6 +109,7 @@ class Cluster:
             if len(set(slots)) == 1:
                 sorted_questions.setdefault(slots[0], []).append(question)
                 continue
+            question.split = True
             for slot, part in Split(self, question, slots).parts.items():
                 sorted_questions.setdefault(slot, []).append(part)
         return sorted_questions

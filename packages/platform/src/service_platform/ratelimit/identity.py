@@ -6,7 +6,7 @@ Keys of accounts, clients, addresses and free texts start differently, so none c
 import re
 from functools import lru_cache
 from hashlib import blake2b
-from ipaddress import IPv6Address, ip_address
+from socket import AF_INET, AF_INET6, inet_ntop, inet_pton
 from typing import TYPE_CHECKING, Final, Self
 from uuid import UUID
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 _is_plain: Final = re.compile(r"[A-Za-z0-9._-]{1,40}").fullmatch
 _NO_ROLES: Final[frozenset[str]] = frozenset()
+_IPV4_MAPPED: Final = bytes(10) + b"\xff\xff"
 _KNOWN_ADDRESSES: Final = 8_192
 
 
@@ -87,14 +88,15 @@ def address_key(address: str) -> str:
     nothing. What is no address (a Unix socket's peer) becomes a digest.
     """
     try:
-        parsed = ip_address(address)
-    except ValueError:
+        if ":" not in address:
+            inet_pton(AF_INET, address)  # strict: exactly four decimal numbers
+            return f"i:{address}"
+        packed = inet_pton(AF_INET6, address.partition("%")[0])
+    except (OSError, ValueError):  # no address; a NUL or a lone surrogate in it
         return f"n:{digest(address)}"
-    if isinstance(parsed, IPv6Address):
-        if parsed.ipv4_mapped is None:
-            return f"i:{IPv6Address(int(parsed) >> 64 << 64)}/64"
-        parsed = parsed.ipv4_mapped
-    return f"i:{parsed}"
+    if packed.startswith(_IPV4_MAPPED):
+        return f"i:{inet_ntop(AF_INET, packed[12:])}"
+    return f"i:{inet_ntop(AF_INET6, packed[:8] + bytes(8))}/64"
 
 
 def plain(text: str) -> str:

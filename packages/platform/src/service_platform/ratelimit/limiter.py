@@ -99,16 +99,16 @@ class Limiter:
         if redis is None:
             answer = self._memory.decide(plan.terms, identity, cost)
             return Decision(plan, answer, MEMORY)
-        if not redis.worth_asking or self._loop is None:
+        if self._loop is None:  # not started
             return self._by_itself(plan, identity, cost)
         keys = redis.keys(plan.terms, identity)
         now = self._loop.time()
         if self._refusals:
-            for at, (term, key) in enumerate(zip(plan.terms, keys, strict=True)):
-                refusal = None if term.shadow else self._refusals.find(key, term, cost, now)
-                if refusal is not None:
-                    wait = int((refusal.until - now) * MICROSECONDS) + 1
-                    return Decision(plan.only(at), [-1 - refusal.left, wait], REFUSAL)
+            refused = self._remembered(plan, keys, cost, now)
+            if refused is not None:
+                return refused
+        if not redis.worth_asking:
+            return self._by_itself(plan, identity, cost)
         return self._ask(plan, keys, identity, cost, now)
 
     async def take(
@@ -117,6 +117,17 @@ class Limiter:
         """`decide` for code that does not mind waiting in every case."""
         answer = self.decide(identity, policies, cost)
         return answer if isinstance(answer, Decision) else await answer
+
+    def _remembered(
+        self, plan: Plan, keys: tuple[str, ...], cost: int, now: float
+    ) -> Decision | None:
+        """The refusal of an earlier request that holds for this one as well."""
+        for at, (term, key) in enumerate(zip(plan.terms, keys, strict=True)):
+            refusal = None if term.shadow else self._refusals.find(key, term, cost, now)
+            if refusal is not None:
+                wait = int((refusal.until - now) * MICROSECONDS) + 1
+                return Decision(plan.only(at), [-1 - refusal.left, wait], REFUSAL)
+        return None
 
     def _by_itself(self, plan: Plan, identity: Identity, cost: int) -> Decision:
         """Decide with what this process alone has seen, at its part of the limit."""
@@ -135,27 +146,27 @@ class Limiter:
         loop = cast("asyncio.AbstractEventLoop", self._loop)
         decided: asyncio.Future[Decision] = loop.create_future()
 
-        def resolve(_: Question, answer: Answer | None) -> None:
+        def resolve(question: Question, answer: Answer | None) -> None:
             if decided.done():  # the request was cancelled while it waited
                 return
             if answer is None:
                 decided.set_result(self._by_itself(plan, identity, cost))
                 return
             decision = Decision(plan, answer, REDIS)
-            if not decision.allowed:
-                self._remember(plan, keys, answer, cost, now)
+            if not decision.allowed and not question.split:
+                self._remember(plan, question, answer, now)
             decided.set_result(decision)
 
         redis.submit(Question(plan.terms, keys, cost, resolve))
         return decided
 
-    def _remember(
-        self, plan: Plan, keys: tuple[str, ...], answer: Answer, cost: int, now: float
-    ) -> None:
+    def _remember(self, plan: Plan, question: Question, answer: Answer, now: float) -> None:
+        holds_until = now + cast("RedisStore", self._redis).refusal_holds
         for at in plan.visible:
             left, wait = answer[2 * at], answer[2 * at + 1]
             if left < 0:
                 term = plan.terms[at]
                 until = now + wait / MICROSECONDS
-                refusal = Refusal(until, term.quota, term.cost * cost, -1 - left)
-                self._refusals.add(keys[at], refusal)
+                cost = term.cost * question.cost
+                refusal = Refusal(until, term.quota, cost, -1 - left, holds_until)
+                self._refusals.add(question.keys[at], refusal)

@@ -77,6 +77,7 @@ class Link:
             task.cancel()
             with suppress(asyncio.CancelledError):
                 await task
+            self.state = State.OPEN
             await asyncio.sleep(0)  # the transport closes in the next turn of the loop
 
     @property

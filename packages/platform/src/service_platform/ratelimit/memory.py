@@ -48,7 +48,7 @@ class Bound:
     def enforce(self) -> None:
         """Forget the caller idle for longest in the meter that holds most, until all fits."""
         while self.keys > self.max_keys:
-            self._evict(max(self.meters, key=len))
+            self._evict(max(self.meters, key=len) if len(self.meters) > 1 else self.meters[0])
         while self.units > self.max_units:
             self._evict(max(self.meters, key=lambda meter: meter.units))
 
@@ -154,6 +154,7 @@ class WindowMeter(Entries[WindowLog]):
             self.log = WindowLog()
             return 0 if cost <= quota else self.window
         self.log = log
+        self.entries.move_to_end(key)
         stamps, head = log.stamps, log.head
         end = len(stamps)
         horizon = now - self.window
@@ -188,8 +189,6 @@ class WindowMeter(Entries[WindowLog]):
         if log.is_new:
             log.is_new = False
             self.admit_key(self.key, log, now)
-        else:
-            self.entries.move_to_end(self.key)
         if cost == 1:
             stamps.append(now)
         else:
@@ -243,7 +242,10 @@ class GcraMeter(Entries[int]):
         """Compare how far in the future the quota would be full again with the window."""
         self.key = key
         scaled_now = now * quota
-        self.full_at = max(self.entries.get(key, 0), scaled_now)
+        full_at = self.entries.get(key)
+        if full_at is not None:
+            self.entries.move_to_end(key)
+        self.full_at = scaled_now if full_at is None else max(full_at, scaled_now)
         excess = self.full_at - scaled_now + cost * self.window - self.window * quota
         if excess <= 0:
             return 0
@@ -255,7 +257,6 @@ class GcraMeter(Entries[int]):
         key, entries = self.key, self.entries
         if key in entries:
             entries[key] = self.full_at
-            entries.move_to_end(key)
         else:
             self.admit_key(key, self.full_at, now)
         return self.standing(now, quota)

@@ -189,6 +189,12 @@ class Plans:
         self._shadow = shadow
         self._by_policies: dict[tuple[Policy, ...], Plan | _Tiered] = {}
 
+    @property
+    def size(self) -> int:
+        """Plans kept."""
+        kept = self._by_policies.values()
+        return sum(1 if isinstance(found, Plan) else len(found.by_roles) for found in kept)
+
     def find(self, policies: tuple[Policy, ...], roles: frozenset[str]) -> Plan:
         """The plan for these policies and a caller with these roles."""
         found = self._by_policies.get(policies)

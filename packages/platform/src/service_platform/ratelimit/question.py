@@ -19,9 +19,11 @@ class Question:
 
     Attributes:
         clock: the server's microseconds at the decision.
+        split: it was asked in parts. Then a refusal may come from units that a part of another
+            request took for a moment, and says nothing about the next request.
     """
 
-    __slots__ = ("clock", "cost", "keys", "resolve", "terms")
+    __slots__ = ("clock", "cost", "keys", "resolve", "split", "terms")
 
     def __init__(
         self,
@@ -35,6 +37,7 @@ class Question:
         self.cost = cost
         self.resolve = resolve
         self.clock = 0
+        self.split = False
 
     def part(
         self, positions: list[int], resolve: "Callable[[Question, Answer | None], None]"

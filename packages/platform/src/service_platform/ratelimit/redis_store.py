@@ -5,6 +5,7 @@ slot. The server decides them one after the other on its own clock.
 """
 
 import asyncio
+import math
 import time
 from collections.abc import Sequence
 from typing import Final, cast
@@ -12,7 +13,7 @@ from typing import Final, cast
 import hiredis
 from pydantic import SecretStr
 
-from service_platform.ratelimit.cluster import Cluster
+from service_platform.ratelimit.cluster import REFUSAL_HOLDS_SECONDS, Cluster
 from service_platform.ratelimit.identity import Identity, plain
 from service_platform.ratelimit.link import Link, kind_of
 from service_platform.ratelimit.metrics import call_duration, redis_errors
@@ -73,6 +74,11 @@ class RedisStore:
         if self._cluster is not None:
             return self._cluster.usable
         return self._seed.usable
+
+    @property
+    def refusal_holds(self) -> float:
+        """Seconds for which a refusal is certain, as far as its reset is not earlier."""
+        return math.inf if self._cluster is None else REFUSAL_HOLDS_SECONDS
 
     @property
     def worth_asking(self) -> bool:

@@ -5,6 +5,7 @@ whatever other processes do meanwhile. The time is counted from before the call 
 a request refused here that Redis would have let pass.
 """
 
+import math
 from typing import Final
 
 from service_platform.ratelimit.plan import Term
@@ -18,15 +19,19 @@ class Refusal:
 
     Attributes:
         until: event loop time of the reset.
+        holds_until: event loop time after which it is not believed any more.
         quota: that was used up; with another quota (tiers) the key must be asked about again.
         cost: that had no room; less may have.
         left: units left.
     """
 
-    __slots__ = ("cost", "left", "quota", "until")
+    __slots__ = ("cost", "holds_until", "left", "quota", "until")
 
-    def __init__(self, until: float, quota: int, cost: int, left: int) -> None:
+    def __init__(
+        self, until: float, quota: int, cost: int, left: int, holds_until: float = math.inf
+    ) -> None:
         self.until = until
+        self.holds_until = min(until, holds_until)
         self.quota = quota
         self.cost = cost
         self.left = left
@@ -60,7 +65,7 @@ class Refusals:
         refusal = self._newer.get(key) or self._older.get(key)
         if refusal is None:
             return None
-        if refusal.until <= now:
+        if refusal.holds_until <= now:
             self._newer.pop(key, None)
             self._older.pop(key, None)
             return None

@@ -1,0 +1,135 @@
+from typing import Any, cast
+
+import pytest
+from arrivals import START, Arrival, arrivals, longest_wait, plans
+from hypothesis import HealthCheck, given, settings
+from redis import Redis
+from slow_limiter import SlowLimiter
+
+from service_platform.ratelimit import Policy
+from service_platform.ratelimit.plan import Plan
+from service_platform.ratelimit.question import Question
+from service_platform.ratelimit.script import DECIDE, UNDO, Script
+
+CLOCK = "local clock = call('TIME')\nlocal now = clock[1] * 1000000 + clock[2]\n"
+
+
+def with_a_clock_of_the_test() -> Script:
+    assert DECIDE.text.count(CLOCK) == 1
+    return Script(DECIDE.text.replace(CLOCK, "local now = tonumber(call('GET', 'clock'))\n"))
+
+
+class ScriptedRedis:
+    """Sends the limiter's own bytes to a real server."""
+
+    def __init__(self, redis: Redis, script: Script) -> None:
+        self.redis = redis
+        self.script = script
+        self.connection = redis.connection_pool.get_connection()
+
+    def decide(self, *questions: Question) -> list[int]:
+        command = [self.script.command(questions, with_text=True)]
+        self.connection.send_packed_command(command)  # type: ignore[no-untyped-call]
+        reply = self.connection.read_response()
+        assert isinstance(reply, list), reply
+        return reply
+
+
+@pytest.fixture
+def scripted(redis: Redis) -> ScriptedRedis:
+    return ScriptedRedis(redis, with_a_clock_of_the_test())
+
+
+def question(plan: Plan, who: str, cost: int) -> Question:
+    keys = tuple(f"rl:{{{who}}}:{term.key}" for term in plan.terms)
+    return Question(plan.terms, keys, cost, lambda *_: None)
+
+
+@settings(
+    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(plan=plans(), pattern=arrivals())
+def test_it_answers_as_the_slow_model_at_any_arrival_pattern(
+    scripted: ScriptedRedis, plan: Plan, pattern: list[Arrival]
+) -> None:
+    """Requests of one moment travel in one call, as they do in a turn of the event loop."""
+    scripted.redis.flushdb()
+    model = SlowLimiter()
+    now = START
+    told = 0
+    together: list[Arrival] = []
+    for at, arrival in enumerate(pattern):
+        together.append(arrival)
+        if at + 1 < len(pattern) and pattern[at + 1].after == 0:
+            continue
+        now += together[0].pause(told)
+        scripted.redis.set("clock", now)
+        answer = scripted.decide(*(question(plan, one.key, one.cost) for one in together))
+        expected = [now]
+        for one in together:
+            expected += model.decide(plan.terms, one.key, one.cost, now)
+        assert answer == expected
+        told = longest_wait(answer[1:]) or told
+        together = []
+
+
+def test_everything_it_keeps_expires(scripted: ScriptedRedis) -> None:
+    policies = [
+        Policy.parse("5/minute", name="a"),
+        Policy.parse("5/hour", name="b", algorithm="gcra"),
+    ]
+    scripted.redis.set("clock", START)
+    scripted.decide(question(Plan(policies), "x", 2))
+    left = {
+        key.decode(): scripted.redis.pttl(key)
+        for key in cast("list[bytes]", scripted.redis.keys("rl:*"))
+    }
+    assert 59_000 < left["rl:{x}:a:w60"] <= 60_000
+    assert 1_439_000 < left["rl:{x}:b:g3600.5"] <= 1_440_001  # until two of five are refilled
+
+
+def test_a_large_quota_is_refilled_without_rounding(scripted: ScriptedRedis) -> None:
+    """7 units a second are one each 142857.142… microseconds: a thousand seconds give 7000."""
+    plan = Plan([Policy.parse("7/second", name="a", algorithm="gcra")])
+    admitted = 0
+    now = START
+    for _ in range(200):
+        now += 5_000_000
+        scripted.redis.set("clock", now)
+        answer = scripted.decide(*[question(plan, "x", 1) for _ in range(9)])
+        admitted += sum(left >= 0 for left in answer[1::2])
+    assert admitted == 200 * 7
+
+
+def test_a_cost_of_thousands_of_units_is_counted(scripted: ScriptedRedis) -> None:
+    plan = Plan([Policy.parse("10000/minute", name="a")])
+    scripted.redis.set("clock", START)
+    assert scripted.decide(question(plan, "x", 9_999))[1] == 1
+    assert scripted.decide(question(plan, "x", 2))[1:] == [-2, 60_000_000]
+    scripted.redis.set("clock", START + 60_000_000)
+    assert scripted.decide(question(plan, "x", 10_000))[1] == 0
+
+
+@pytest.mark.parametrize("algorithm", ["sliding-window", "gcra"])
+def test_what_was_taken_can_be_taken_back(scripted: ScriptedRedis, algorithm: Any) -> None:
+    plan = Plan([Policy.parse("7/minute", name="a", algorithm=algorithm)])
+    scripted.redis.set("clock", START)
+    before = scripted.decide(question(plan, "x", 2))
+    scripted.redis.set("clock", START + 10)
+    scripted.decide(question(plan, "x", 3))
+    argument = plan.terms[0].packed(3).split(b"\r\n", 1)[1][:-2]
+    scripted.redis.eval(UNDO, 1, f"rl:{{x}}:{plan.terms[0].key}", START + 10, argument)
+    scripted.redis.set("clock", START)
+    assert before[1] == 5
+    assert scripted.decide(question(plan, "x", 1))[1] == 4
+
+
+def test_a_fraction_of_a_microsecond_too_early_is_too_early(scripted: ScriptedRedis) -> None:
+    """Of 3 units a second the first is back after 333333.33 microseconds, not after 333333."""
+    plan = Plan([Policy.parse("3/second", name="a", algorithm="gcra")])
+    scripted.redis.set("clock", START)
+    scripted.decide(*[question(plan, "x", 1) for _ in range(3)])
+    scripted.redis.set("clock", START + 333_333)
+    assert scripted.decide(question(plan, "x", 1))[1:] == [-1, 1]
+    scripted.redis.set("clock", START + 333_334)
+    assert scripted.decide(question(plan, "x", 1))[1] == 0

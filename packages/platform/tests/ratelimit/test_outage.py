@@ -1,0 +1,155 @@
+"""Redis is killed, frozen and restarted while requests come in."""
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from pydantic import SecretStr
+
+from service_platform.ratelimit import Decision, Identity, Limiter, Policy, RedisStore
+from service_platform.testing.local_servers import LocalValkey, free_port
+
+BACK_WITHIN_SECONDS = 2.0
+PLENTY = (Policy.parse("10000/minute", name="plenty", by="address"),)
+
+
+def limiter_on(url: str, *, replicas: int = 1, budget: float = 0.1) -> Limiter:
+    return Limiter(RedisStore(SecretStr(url), service="x", budget=budget), replicas=replicas)
+
+
+class Load:
+    """Requests without a break, from several tasks, and what was decided."""
+
+    def __init__(self, limiter: Limiter) -> None:
+        self.limiter = limiter
+        self.backends: Counter[str] = Counter()
+        self.longest = 0.0
+        self._seen = asyncio.Event()
+        self._wanted = ""
+
+    async def run(self, address: str) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            before = loop.time()
+            decision = await self.limiter.take(Identity(address), PLENTY)
+            self.longest = max(self.longest, loop.time() - before)
+            assert isinstance(decision, Decision)
+            self.backends[decision.backend.name] += 1
+            if decision.backend.name == self._wanted:
+                self._seen.set()
+            await asyncio.sleep(0.001)
+
+    async def reaches(self, backend: str, seconds: float) -> None:
+        """Wait for a decision of this backend from now on."""
+        self._wanted = backend
+        self._seen.clear()
+        async with asyncio.timeout(seconds):
+            await self._seen.wait()
+
+
+@asynccontextmanager
+async def load_on(limiter: Limiter) -> AsyncIterator[Load]:
+    await limiter.start()
+    load = Load(limiter)
+    tasks = [asyncio.create_task(load.run(f"192.0.2.{number}")) for number in range(4)]
+    try:
+        yield load
+        assert not any(task.done() for task in tasks)  # no check has failed
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await limiter.stop()
+
+
+async def test_redis_killed_and_restarted_fails_no_check_and_is_used_again(
+    own_redis: LocalValkey,
+) -> None:
+    async with load_on(limiter_on(own_redis.url)) as load:
+        await load.reaches("redis", 5)
+        await asyncio.to_thread(own_redis.kill)
+        await load.reaches("fallback", 5)
+        before = load.backends["fallback"]
+        await asyncio.sleep(0.3)
+        assert load.backends["fallback"] > before  # decisions continue
+        await asyncio.to_thread(own_redis.start)
+        await load.reaches("redis", BACK_WITHIN_SECONDS)
+        await asyncio.sleep(0.1)
+        await load.limiter.check()
+
+
+async def test_a_frozen_redis_costs_each_request_the_budget_at_most_and_then_none_at_all(
+    own_redis: LocalValkey,
+) -> None:
+    async with load_on(limiter_on(own_redis.url, budget=0.1)) as load:
+        await load.reaches("redis", 5)
+        own_redis.pause()
+        try:
+            await load.reaches("fallback", 5)
+            load.longest = 0.0
+            at = load.backends["fallback"]
+            await asyncio.sleep(0.5)
+            assert load.backends["fallback"] - at > 20
+            assert load.longest < 0.1  # nobody waits for the budget any more
+        finally:
+            own_redis.resume()
+        await load.reaches("redis", BACK_WITHIN_SECONDS)
+
+
+async def test_a_redis_frozen_for_long_is_connected_to_anew(own_redis: LocalValkey) -> None:
+    async with load_on(limiter_on(own_redis.url)) as load:
+        await load.reaches("redis", 5)
+        own_redis.pause()
+        try:
+            await asyncio.sleep(1.6)
+        finally:
+            own_redis.resume()
+        await load.reaches("redis", BACK_WITHIN_SECONDS)
+
+
+async def test_a_service_starts_without_redis_and_uses_it_once_it_is_there(
+    own_redis: LocalValkey,
+) -> None:
+    own_redis.stop()
+    async with load_on(limiter_on(own_redis.url)) as load:
+        await load.reaches("fallback", 5)
+        assert load.backends["redis"] == 0
+        await asyncio.to_thread(own_redis.start)
+        await load.reaches("redis", BACK_WITHIN_SECONDS)
+
+
+async def test_without_redis_each_replica_allows_its_part() -> None:
+    limiter = limiter_on(f"redis://127.0.0.1:{free_port()}/0", replicas=4)
+    await limiter.start()
+    try:
+        policies = (
+            Policy.parse("20/minute", name="api", by="address"),
+            Policy.parse("10/minute", name="login", by="address", fallback="2/minute"),
+        )
+        api = [await limiter.take(Identity("192.0.2.1"), policies[:1]) for _ in range(8)]
+        login = [await limiter.take(Identity("192.0.2.2"), policies) for _ in range(4)]
+        assert [decision.allowed for decision in api] == [True] * 5 + [False] * 3
+        assert [decision.allowed for decision in login] == [True] * 2 + [False] * 2
+        assert login[-1].violated == ("login",)
+        told = dict(api[-1].headers)
+        assert set(told) == {b"ratelimit-policy", b"retry-after"}  # the true count is unknown
+        assert 0 < int(told[b"retry-after"]) <= 60
+    finally:
+        await limiter.stop()
+
+
+async def test_a_loop_that_was_held_up_does_not_take_redis_for_dead(redis_url: str) -> None:
+    """Timers run before sockets are read: the answer was there all the time."""
+    limiter = limiter_on(redis_url, budget=0.05)
+    await limiter.start()
+    try:
+        for _ in range(3):
+            waiting = asyncio.ensure_future(limiter.take(Identity("192.0.2.1"), PLENTY))
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+            time.sleep(0.15)  # noqa: ASYNC251 - a handler that computes
+            assert (await waiting).backend.name == "redis"
+    finally:
+        await limiter.stop()
