@@ -115,7 +115,7 @@ def test_it_is_little_more_than_the_base_image(
     base = int(docker("image", "inspect", "--format", "{{.Size}}", BASE_IMAGE))
     own = (inspected["Size"] - base) / MEBIBYTE
     record_property("mebibytes", round(inspected["Size"] / MEBIBYTE))
-    assert own < 160
+    assert own < 110
 
 
 def test_a_release_that_changes_no_dependency_is_a_small_layer(docker: Any, image: str) -> None:
