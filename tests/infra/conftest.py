@@ -20,10 +20,10 @@ from typing import Any
 
 import pytest
 
-from devtools.image import build, docker_command
+from devtools.image import build, docker_command, service_names
 from devtools.manifests import K8S, Rendered, render
 
-SERVICES = ("auth", "users", "items")
+SERVICES = tuple(service_names())
 BUILD_NETWORK = "host" if sys.platform == "linux" else "default"
 """On a developer's machine the build then has its resolver and its way to the package index."""
 

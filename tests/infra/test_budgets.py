@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from devtools.image import service_names
 from devtools.manifests import K8S, Rendered, render
 from service_platform.resources import STOP_TIMEOUT_SECONDS
 from service_platform.settings import PlatformSettings
@@ -18,7 +19,7 @@ def overlay(request: pytest.FixtureRequest) -> Rendered:
     return render(K8S / "overlays" / request.param)
 
 
-@pytest.fixture(params=["auth", "items", "users"])
+@pytest.fixture(params=service_names())
 def deployment(request: pytest.FixtureRequest, overlay: Rendered) -> dict[str, Any]:
     (found,) = [
         each

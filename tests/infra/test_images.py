@@ -10,9 +10,11 @@ from typing import Any
 
 import pytest
 
+from devtools.image import service_names
+
 ROOT = Path(__file__).parents[2]
 DOCKERFILE = ROOT / "infra/docker/Dockerfile"
-SERVICES = ("auth", "items", "users")
+SERVICES = tuple(service_names())
 BASE_IMAGE = "python:3.13-slim-trixie"
 MEBIBYTE = 2**20
 

@@ -10,9 +10,10 @@ import pytest
 import yaml  # type: ignore[import-untyped]
 
 from devtools import manifests
+from devtools.image import service_names
 from devtools.manifests import ALWAYS, CHOICES, K8S, Rendered, render
 
-SERVICES = ("auth", "items", "users")
+SERVICES = tuple(service_names())
 OVERLAYS = ("dev", "tilt", "production")
 Document = dict[str, Any]
 
@@ -98,6 +99,10 @@ def test_a_kustomization_that_warns_is_refused(tmp_path: Path) -> None:
     (tmp_path / "kustomization.yaml").write_text("commonLabels: {a: b}\n")
     with pytest.raises(manifests.ManifestError, match="kustomize says"):
         render(tmp_path)
+
+
+def test_every_service_of_the_workspace_is_deployed(overlay: Rendered) -> None:
+    assert {name for name, _ in service_pods(overlay)} == set(SERVICES)
 
 
 # --- pods -----------------------------------------------------------------------------------------
@@ -245,7 +250,8 @@ def selects(selector: Document, labels: dict[str, str]) -> bool:
     if any(labels.get(key) != value for key, value in selector.get("matchLabels", {}).items()):
         return False
     return all(
-        labels.get(each["key"]) in each["values"] for each in selector.get("matchExpressions", [])
+        (labels.get(each["key"]) in each["values"]) == (each["operator"] == "In")
+        for each in selector.get("matchExpressions", [])
     )
 
 
@@ -273,19 +279,22 @@ def edges(rendered: Rendered) -> set[tuple[str, str, str]]:
     return outgoing & incoming
 
 
+TO_AUTH = {(service, "auth", "http") for service in SERVICES if service != "auth"}
+
+
 def test_the_edges_inside_the_cluster_are_the_real_ones(dev: Rendered) -> None:
     data = {
         (service, server, port)
         for service in SERVICES
         for server, port in (("postgres", "postgres"), ("valkey", "valkey"))
     }
-    assert edges(dev) == data | {("users", "auth", "http"), ("items", "auth", "http")}
+    assert edges(dev) == data | TO_AUTH
 
 
 def test_production_reaches_managed_servers_by_address_and_lets_in_gateway_and_metrics(
     production: Rendered,
 ) -> None:
-    assert edges(production) == {("users", "auth", "http"), ("items", "auth", "http")}
+    assert edges(production) == TO_AUTH
     out = named(production, "NetworkPolicy", "services-to-data")["spec"]["egress"]
     assert [rule["ports"][0]["port"] for rule in out] == [5432, 6379]
     assert all("ipBlock" in rule["to"][0] for rule in out)
@@ -306,12 +315,7 @@ def routed(rendered: Rendered) -> dict[str, str]:
     return found
 
 
-EDGE = {
-    "/api/v1/auth": "auth",
-    "/.well-known": "auth",
-    "/api/v1/users": "users",
-    "/api/v1/items": "items",
-}
+EDGE = {f"/api/v1/{service}": service for service in SERVICES} | {"/.well-known": "auth"}
 
 
 def test_only_the_apis_are_reachable_from_outside(production: Rendered) -> None:

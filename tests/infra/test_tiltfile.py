@@ -12,6 +12,7 @@ import pytest
 import starlark
 import yaml  # type: ignore[import-untyped]
 
+from devtools.image import service_names
 from devtools.manifests import K8S, kubectl, render
 
 ROOT = Path(__file__).parents[2]
@@ -166,6 +167,10 @@ def test_every_object_belongs_to_a_named_resource(tilt: Recorded) -> None:
             assert name in workloads, f"{kind} {name}"
         else:
             assert f"{name}:{kind.lower()}" in grouped
+
+
+def test_every_service_of_the_workspace_is_there(tilt: Recorded) -> None:
+    assert {call["build_args"]["SERVICE"] for call in tilt["docker_build"]} == set(service_names())
 
 
 def test_the_images_are_the_ones_that_the_manifests_name(tilt: Recorded) -> None:
