@@ -30,6 +30,15 @@ def _address(value: str) -> str:
         raise ValueError(f"Value {error}") from None
 
 
+def _valid_text(value: SecretStr) -> SecretStr:
+    """JSON can write half of a surrogate pair, which no encoding has."""
+    try:
+        value.get_secret_value().encode()
+    except UnicodeEncodeError:
+        raise ValueError("Must be valid Unicode text") from None
+    return value
+
+
 Name = Annotated[
     str,
     StringConstraints(strip_whitespace=True, min_length=1, max_length=200),
@@ -38,7 +47,7 @@ Name = Annotated[
 Email = Annotated[
     str, AfterValidator(_address), Field(json_schema_extra={"format": "email"}, max_length=254)
 ]
-Password = Annotated[SecretStr, Field(max_length=1_024)]
+Password = Annotated[SecretStr, AfterValidator(_valid_text), Field(max_length=1_024)]
 Role = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_-]{0,31}$")]
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from redis.exceptions import RedisError
 from sqlalchemy.exc import SQLAlchemyError
 
+from service_platform import tasks
 from service_platform.logging import get_logger
 
 RESTART_SECONDS = 1.0
@@ -42,10 +43,7 @@ class Background:
 
     async def stop(self) -> None:
         """End all of it."""
-        for task in self._tasks:
-            task.cancel()
-        if self._tasks:
-            await asyncio.wait(self._tasks)
+        await tasks.end(*self._tasks)
         self._tasks.clear()
 
     def _add(self, coroutine: Coroutine[Any, Any, None], work: Work) -> None:
