@@ -83,7 +83,9 @@ async def up(service: str, settings: PlatformSettings) -> Status:
     async with _connected(settings) as connection, _locked(connection, service):
         before = await _status(connection, migrations)
         if before.pending:
-            await connection.execute(text(f"SET lock_timeout = '{TABLE_LOCK_WAIT_SECONDS}s'"))
+            await connection.execute(
+                text(f"SET lock_timeout = '{round(TABLE_LOCK_WAIT_SECONDS * 1000)}'")
+            )
             await connection.commit()
             await _alembic(connection, migrations, lambda config: command.upgrade(config, "head"))
     return before
@@ -164,12 +166,17 @@ async def _connected(settings: PlatformSettings) -> AsyncIterator[AsyncConnectio
         await engine.dispose()
 
 
+def lock_key(service: str) -> int:
+    """The number of a service's advisory lock."""
+    return zlib.crc32(f"migrations of {service}".encode())
+
+
 @asynccontextmanager
 async def _locked(connection: AsyncConnection, service: str) -> AsyncIterator[None]:
     """Hold the service's advisory lock; it ends with the connection at the latest."""
-    key = zlib.crc32(f"migrations of {service}".encode())
+    key = lock_key(service)
     try:
-        await connection.execute(text(f"SET lock_timeout = '{LOCK_WAIT_SECONDS}s'"))
+        await connection.execute(text(f"SET lock_timeout = '{round(LOCK_WAIT_SECONDS * 1000)}'"))
         await connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": key})
         await connection.commit()
     except DBAPIError as error:

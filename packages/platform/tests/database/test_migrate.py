@@ -1,0 +1,217 @@
+import asyncio
+import os
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
+from sqlalchemy.pool import NullPool
+
+from service_platform.database import migrate
+from service_platform.settings import PlatformSettings
+from service_platform.testing.databases import TestDatabases
+
+
+@pytest.fixture
+def empty_url(databases: TestDatabases) -> Iterator[str]:
+    """A database that was never migrated, owned by a role that owns nothing else."""
+    url = databases.create_empty("shop")
+    yield url
+    databases.drop(url)
+
+
+@pytest.fixture
+def settings(empty_url: str) -> PlatformSettings:
+    return PlatformSettings(_env_file=None, environment="test", database_url=empty_url)  # type: ignore[call-arg]
+
+
+@pytest.fixture
+async def connection(empty_url: str) -> AsyncIterator[AsyncConnection]:
+    url = empty_url.replace("postgresql://", "postgresql+asyncpg://")
+    engine = create_async_engine(url, poolclass=NullPool)
+    async with engine.connect() as opened:
+        yield opened
+    await engine.dispose()
+
+
+@pytest.fixture
+def growing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A service `growing` whose migrations a test writes itself; returns the folder for them."""
+    package = tmp_path / "growing"
+    versions = package / "migrations" / "versions"
+    versions.mkdir(parents=True)
+    (package / "__init__.py").touch()
+    (package / "migrations" / "__init__.py").touch()
+    shop = Path(__file__).parents[1] / "sample" / "shop" / "migrations"
+    (package / "migrations" / "script.py.mako").write_text((shop / "script.py.mako").read_text())
+    (package / "migrations" / "env.py").write_text(
+        "from service_platform.database import new_metadata\n"
+        "from service_platform.database.alembic_env import run\n\n"
+        "run(new_metadata())\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    yield versions
+    for name in [name for name in sys.modules if name.partition(".")[0] == "growing"]:
+        del sys.modules[name]
+
+
+def write(versions: Path, number: int, body: str) -> None:
+    migrate.revisions_of.cache_clear()
+    parent = f"'{number - 1:04d}'" if number > 1 else "None"
+    (versions / f"{number:04d}_step.py").write_text(
+        f"from alembic import op\n\nrevision = '{number:04d}'\ndown_revision = {parent}\n\n\n"
+        f"def upgrade() -> None:\n    {body}\n"
+    )
+
+
+def run(*arguments: str, url: str, path: Path | None = None) -> subprocess.CompletedProcess[str]:
+    sample = Path(__file__).parents[1] / "sample"
+    environment = {
+        **os.environ,
+        "DATABASE_URL": url,
+        "PYTHONPATH": f"{path or sample}",
+        "ENVIRONMENT": "test",
+    }
+    return subprocess.run(
+        [sys.executable, "-m", "service_platform.database.migrate", *arguments],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+async def test_migrations_run_in_order_and_only_once(
+    settings: PlatformSettings, connection: AsyncConnection
+) -> None:
+    assert await migrate.up("shop", settings) == migrate.Status(None, "0002", 2)
+    assert await migrate.up("shop", settings) == migrate.Status("0002", "0002", 0)
+    assert (await migrate.status("shop", settings)).is_current
+    tables = await connection.scalars(
+        text("SELECT tablename FROM pg_tables WHERE schemaname = 'public'")
+    )
+    assert set(tables) == {"alembic_version", "idempotency_keys", "products"}
+
+
+async def test_models_and_migrations_of_the_sample_agree(settings: PlatformSettings) -> None:
+    await migrate.up("shop", settings)
+    assert await migrate.new("shop", settings, "nothing") is None
+
+
+async def test_of_processes_that_migrate_at_once_one_does_the_work(
+    settings: PlatformSettings,
+) -> None:
+    before = await asyncio.gather(*(migrate.up("shop", settings) for _ in range(4)))
+    assert sorted(status.pending for status in before) == [0, 0, 0, 2]
+
+
+async def test_another_migration_that_takes_too_long_is_told(
+    settings: PlatformSettings, connection: AsyncConnection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(migrate, "LOCK_WAIT_SECONDS", 0.1)
+    key = migrate.lock_key("shop")
+    await connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": key})
+    with pytest.raises(migrate.MigrationError, match="Another process has been migrating"):
+        await migrate.up("shop", settings)
+
+
+async def test_a_failed_migration_changes_nothing_and_says_why(
+    settings: PlatformSettings, connection: AsyncConnection, growing: Path
+) -> None:
+    write(growing, 1, "op.execute('CREATE TABLE first (id int)')")
+    write(
+        growing,
+        2,
+        "op.execute('CREATE TABLE second (id int)'); op.execute('SELECT missing FROM first')",
+    )
+    with pytest.raises(migrate.MigrationError, match='column "missing" does not exist'):
+        await migrate.up("growing", settings)
+    assert (await migrate.status("growing", settings)).current == "0001"
+    assert await connection.scalar(text("SELECT to_regclass('second')")) is None
+    write(growing, 2, "op.execute('CREATE TABLE second (id int)')")
+    await migrate.up("growing", settings)
+    assert await connection.scalar(text("SELECT to_regclass('second')::text")) == "second"
+
+
+async def test_a_table_in_use_is_not_waited_for_for_ever(
+    settings: PlatformSettings,
+    connection: AsyncConnection,
+    growing: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(migrate, "TABLE_LOCK_WAIT_SECONDS", 0.1)
+    write(growing, 1, "op.execute('CREATE TABLE busy (id int)')")
+    await migrate.up("growing", settings)
+    write(growing, 2, "op.execute('ALTER TABLE busy ADD COLUMN colour text')")
+    await connection.execute(text("SELECT * FROM busy"))
+    with pytest.raises(migrate.MigrationError, match="A table stayed in use"):
+        await migrate.up("growing", settings)
+    await connection.rollback()
+    await migrate.up("growing", settings)
+
+
+async def test_two_newest_revisions_are_refused(growing: Path, settings: PlatformSettings) -> None:
+    write(growing, 1, "pass")
+    write(growing, 2, "pass")
+    (growing / "0003_other.py").write_text("revision = '0003'\ndown_revision = '0001'\n")
+    migrate.revisions_of.cache_clear()
+    with pytest.raises(migrate.MigrationsError, match=r"exactly one newest revision.*0002, 0003"):
+        await migrate.status("growing", settings)
+
+
+def test_the_command_migrates_and_tells_where_a_database_stands(empty_url: str) -> None:
+    behind = run("shop", "status", url=empty_url)
+    assert (behind.returncode, behind.stdout) == (
+        3,
+        "shop: at no revision, newest is 0002, 2 to run.\n",
+    )
+    up = run("shop", "up", url=empty_url)
+    assert (up.returncode, up.stdout) == (0, "shop: 2 migrations run, now at 0002.\n")
+    current = run("shop", "status", url=empty_url)
+    assert (current.returncode, current.stdout) == (
+        0,
+        "shop: at 0002, newest is 0002, 0 to run.\n",
+    )
+
+
+def test_the_command_writes_a_migration_from_the_models(
+    empty_url: str, growing: Path, tmp_path: Path
+) -> None:
+    (growing.parents[1] / "migrations" / "env.py").write_text(
+        "from service_platform.database.alembic_env import run\n"
+        "from shop.models import Base\n\nrun(Base.metadata)\n"
+    )
+    sample = Path(__file__).parents[1] / "sample"
+    path = Path(f"{tmp_path}{os.pathsep}{sample}")
+    first = run("growing", "new", "Initial tables!", url=empty_url, path=path)
+    assert first.returncode == 0, first.stderr
+    assert [file.name for file in growing.glob("*.py")] == ["0001_initial_tables.py"]
+    unmigrated = run("growing", "new", "again", url=empty_url, path=path)
+    assert (unmigrated.returncode, unmigrated.stderr) == (
+        1,
+        "growing: The database lacks migrations; run `up` first.\n",
+    )
+    assert run("growing", "up", url=empty_url, path=path).returncode == 0
+    nothing = run("growing", "new", "again", url=empty_url, path=path)
+    assert "nothing written" in nothing.stdout
+
+
+@pytest.mark.parametrize(
+    ("service", "change", "message"),
+    [
+        ("nope", {}, "There is no package nope.migrations"),
+        ("shop", {"DATABASE_URL": "postgresql://x:secret@127.0.0.1:1/x"}, "cannot be reached"),
+    ],
+)
+def test_what_goes_wrong_is_one_sentence(
+    empty_url: str, service: str, change: dict[str, str], message: str
+) -> None:
+    result = run(service, "up", url=change.get("DATABASE_URL", empty_url))
+    assert result.returncode == 1
+    assert result.stderr.startswith(f"{service}: ")
+    assert message in result.stderr
+    assert result.stderr.count("\n") == 1
+    assert "secret" not in result.stderr
