@@ -12,6 +12,8 @@ from auth.throttle import LoginThrottle
 from service_platform import app as platform
 from service_platform.cache import Cache
 from service_platform.database import Database
+from service_platform.events import Relay
+from service_platform.events.accounts import STREAM
 from service_platform.identity import TokenVerifier
 from service_platform.settings import load_settings
 
@@ -25,11 +27,12 @@ def create_app(settings: AuthSettings | None = None) -> platform.ServiceApp:
     verifier = TokenVerifier(settings, keys=keys)
     hasher = PasswordHasher(settings)
     broadcast = Broadcast(settings, database, cache)
+    relay = Relay(settings, database, stream=STREAM)
     app = platform.create_app(
         settings,
         routers=[oauth_routes.router, routes.router],
         unversioned_routers=[oauth_routes.well_known],
-        resources=[database, cache, keys, verifier, hasher, broadcast],
+        resources=[database, cache, keys, verifier, hasher, broadcast, relay],
     )
     throttle = LoginThrottle(settings.secret_keys, lambda: cache.client)
     app.state.accounts = Accounts(database, hasher, throttle, broadcast)

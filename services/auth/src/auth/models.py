@@ -1,4 +1,4 @@
-"""Tables of auth: accounts, their sessions, OAuth clients, signing keys, revocations to tell."""
+"""Tables of auth: accounts, their sessions, OAuth clients, signing keys, what is to be told."""
 
 import uuid
 from datetime import datetime
@@ -8,6 +8,7 @@ from sqlalchemy import BigInteger, ForeignKey, Index, LargeBinary, func, text
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from service_platform.database.models import COLUMN_TYPES, Identified, Timestamped, new_metadata
+from service_platform.events.models import OutboxTable
 
 
 class Base(DeclarativeBase):
@@ -121,3 +122,16 @@ class RevocationRecord(Identified, Base):
     __table_args__ = (
         Index("ix_revocations_unpublished", "id", postgresql_where=text("published_at IS NULL")),
     )
+
+
+class Outbox(OutboxTable, Base):
+    """Account events on their way to other services."""
+
+
+class ClosedAccount(Base):
+    """An account that was erased: its id and nothing else, so that every service can be told."""
+
+    __tablename__ = "closed_accounts"
+
+    account_id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
+    closed_at: Mapped[datetime] = mapped_column(server_default=func.now())

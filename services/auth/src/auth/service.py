@@ -5,12 +5,12 @@ Logging in and refreshing are in `grants.py`.
 
 import time
 from collections.abc import Sequence
-from typing import Final, Literal
+from typing import Final
 from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from auth import audit, email_addresses, password_policy, repository
+from auth import audit, email_addresses, events, password_policy, repository
 from auth.broadcast import Broadcast
 from auth.email_addresses import EmailAddress
 from auth.passwords import PasswordHasher
@@ -22,8 +22,6 @@ from service_platform.errors import Conflict, Forbidden, NotFound
 from service_platform.identity import Principal
 
 ADMIN: Final = "admin"
-
-AccountEvent = Literal["registered", "updated", "closed"]
 
 
 class EmailTaken(Conflict):
@@ -42,7 +40,7 @@ class WrongPassword(Forbidden):
     default_message = "The current password is not correct."
 
 
-async def announce(session: AsyncSession, event: AccountEvent, account: Record) -> None:
+async def announce(session: AsyncSession, event: events.Change, account: Record) -> None:
     """Where other services learn of an account, in the transaction of the change.
 
     Args:
@@ -50,7 +48,7 @@ async def announce(session: AsyncSession, event: AccountEvent, account: Record) 
         event: what happened.
         account: the account as it is now (or was, where it is closed).
     """
-    del session
+    await events.tell(session, event, account)
     audit.record(f"account_{event}", account=account.id)
 
 

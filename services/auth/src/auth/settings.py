@@ -5,7 +5,8 @@ from typing import Final
 
 from pydantic import Field, ValidationInfo, field_validator
 
-from service_platform.settings import Environment, PlatformSettings, StringList
+from service_platform.events.settings import EventSettings
+from service_platform.settings import Environment, StringList
 
 OWASP_MEMORY_KIB: Final = 19_456
 OWASP_TIME_COST: Final = 2
@@ -17,7 +18,7 @@ def _processors() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-class AuthSettings(PlatformSettings):
+class AuthSettings(EventSettings):
     """Settings of auth; field names in capitals are the variable names."""
 
     project_name: str = Field(

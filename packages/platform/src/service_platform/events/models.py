@@ -1,8 +1,13 @@
-"""Tables of events. A service adds those it needs to its own `Base`:
+"""The tables of events; a service adds those it needs to its own `Base`.
 
-class Outbox(OutboxTable, Base): ...          # a service that publishes
-class Inbox(InboxTable, Base): ...            # a service that listens
-class InboxSubject(InboxSubjectTable, Base): ...
+class Outbox(OutboxTable, Base):  # where it publishes
+    pass
+
+class Inbox(InboxTable, Base):  # where it listens
+    pass
+
+class InboxSubject(InboxSubjectTable, Base):
+    pass
 """
 
 import uuid

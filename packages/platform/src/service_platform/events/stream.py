@@ -78,6 +78,23 @@ class Delivery:
     times: int = 1
 
 
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """An event that was given up.
+
+    Attributes:
+        id: of the entry among the dead letters; its first half is the time in milliseconds.
+        content: the CloudEvent.
+        tries: how often it was tried.
+        reason: the kind of failure.
+    """
+
+    id: bytes
+    content: bytes
+    tries: int
+    reason: str
+
+
 class StreamLostError(Exception):
     """The stream lacks entries that were written: Redis lost data, or was emptied.
 
@@ -99,6 +116,12 @@ def connect(settings: PlatformSettings, *, block: bool = False) -> "Redis":
         retry=Retry(NoBackoff(), 0),
         protocol=2,
     )
+
+
+async def stream_names(client: "Redis") -> list[str]:
+    """Names of all streams."""
+    names: Any = await client.smembers(STREAMS)  # typed as sync or async
+    return sorted(name.decode() for name in names)
 
 
 def parse_id(entry: bytes | str) -> Entry:
@@ -319,7 +342,7 @@ class GroupStream(EventStream):
 
     async def forget_dead_consumers(self, idle_seconds: float) -> None:
         """Remove consumers that are long gone and have nothing unfinished."""
-        for consumer in await self.client.xinfo_consumers(self.key, self.group):
+        for consumer in await self.consumers():
             if not consumer["pending"] and consumer["idle"] > idle_seconds * 1000:
                 await self.client.xgroup_delconsumer(self.key, self.group, consumer["name"])
 
@@ -346,19 +369,42 @@ class GroupStream(EventStream):
             )
         )
 
-    async def replay(self, count: int) -> int:
-        """Give the oldest dead letters to the group again, as new entries for it alone.
+    async def letters(self, count: int, *, after: bytes | None = None) -> list[DeadLetter]:
+        """The group's dead letters, oldest first.
 
-        Returns:
-            How many.
+        Args:
+            count: the most to read.
+            after: id of the letter to go on behind.
         """
-        letters = await self.client.xrange(self.dead_key, count=count)
-        for entry, fields in letters:
-            pipeline = self.client.pipeline(transaction=True)
-            pipeline.xdel(self.dead_key, entry)
-            pipeline.xadd(self.key, {"event": fields[b"event"], "group": self.group})
-            await pipeline.execute()
-        return len(letters)
+        first = "-" if after is None else b"(" + after
+        return [
+            DeadLetter(
+                entry,
+                fields[b"event"],
+                tries=int(fields.get(b"tries", 0)),
+                reason=fields.get(b"reason", b"").decode(),
+            )
+            for entry, fields in await self.client.xrange(self.dead_key, min=first, count=count)
+        ]
+
+    async def replay(self, letter: DeadLetter) -> None:
+        """Give a dead letter to the group again, as a new entry for it alone."""
+        pipeline = self.client.pipeline(transaction=True)
+        pipeline.xdel(self.dead_key, letter.id)
+        pipeline.xadd(self.key, {"event": letter.content, "group": self.group})
+        await pipeline.execute()
+
+    async def consumers(self) -> list[dict[str, Any]]:
+        """The group's consumers as `XINFO CONSUMERS` tells them."""
+        found: list[dict[str, Any]] = await self.client.xinfo_consumers(self.key, self.group)
+        return found
+
+    async def destroy_group(self) -> None:
+        """Remove the group with its place in the stream and its dead letters."""
+        pipeline = self.client.pipeline(transaction=True)
+        pipeline.xgroup_destroy(self.key, self.group)
+        pipeline.delete(self.dead_key, self.tries_key, self.due_key)
+        await pipeline.execute()
 
 
 def _deliveries(entries: Iterable[tuple[bytes, dict[bytes, bytes] | None]]) -> list[Delivery]:
@@ -376,6 +422,7 @@ def _deliveries(entries: Iterable[tuple[bytes, dict[bytes, bytes] | None]]) -> l
 
 __all__ = [
     "STREAMS",
+    "DeadLetter",
     "Delivery",
     "EventStream",
     "GroupStream",
@@ -383,4 +430,5 @@ __all__ = [
     "connect",
     "format_id",
     "parse_id",
+    "stream_names",
 ]
