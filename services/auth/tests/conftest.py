@@ -9,6 +9,7 @@ import orjson
 import pytest
 from fastapi import FastAPI
 from httpx2 import AsyncClient, Response
+from sqlalchemy import update
 
 from auth.clients import new_secret, secret_hash
 from auth.models import Account, Client
@@ -105,9 +106,7 @@ async def admin(client: AsyncClient, database: Database) -> Person:
     """Somebody with the role admin."""
     made = await new_person(client, "root@example.com")
     async with database.session() as session:
-        await session.execute(
-            Account.__table__.update().where(Account.id == made.id).values(roles=["admin"])
-        )
+        await session.execute(update(Account).where(Account.id == made.id).values(roles=["admin"]))
         await session.commit()
     await made.log_in()
     return made

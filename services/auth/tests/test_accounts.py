@@ -4,8 +4,7 @@ from typing import Any
 
 import pytest
 from httpx2 import AsyncClient
-
-from .conftest import AUTH, ME, PASSWORD, AuditLog, Person, log_in, register
+from services.auth.tests.conftest import AUTH, ME, PASSWORD, AuditLog, Person, log_in, register
 
 
 async def test_a_new_account_is_described_without_its_password(client: AsyncClient) -> None:

@@ -6,13 +6,12 @@ from typing import Any
 import pytest
 from argon2 import PasswordHasher as Argon2
 from httpx2 import AsyncClient, Response
+from services.auth.tests.conftest import AUTH, PASSWORD, TOKEN, AuditLog, Person, log_in, register
 from sqlalchemy import update
 
 from auth.models import Account, Session
 from auth.passwords import computations
 from service_platform.database import Database
-
-from .conftest import AUTH, PASSWORD, TOKEN, AuditLog, Person, log_in, register
 
 
 def hashes() -> float:

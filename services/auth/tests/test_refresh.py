@@ -7,13 +7,12 @@ from uuid import UUID
 
 import pytest
 from httpx2 import AsyncClient
+from services.auth.tests.conftest import AUTH, TOKEN, AuditLog, NewClient, Person
 from sqlalchemy import func, update
 
 from auth.models import Session
 from auth.refresh_tokens import RefreshTokens
 from service_platform.database import Database
-
-from .conftest import AUTH, TOKEN, AuditLog, NewClient, Person
 
 
 async def set_session(database: Database, person: Person, **values: Any) -> None:

@@ -7,6 +7,7 @@ import httpx2
 import orjson
 import pytest
 from joserfc.jwk import ECKey, OctKey, RSAKey
+from packages.platform.tests.identity.conftest import Issuer, guarded_routes
 
 from service_platform.app import create_app
 from service_platform.identity import JwksClient, KeysUnavailable, TokenVerifier
@@ -20,8 +21,6 @@ from service_platform.resources import HealthCheckError
 from service_platform.settings import PlatformSettings
 from service_platform.testing.services import client_of, started
 from service_platform.testing.tokens import TestTokens, new_key
-
-from .conftest import Issuer, guarded_routes  # noqa: TID252
 
 
 class Clock:

@@ -6,12 +6,11 @@ from collections.abc import AsyncIterator, Callable
 
 import orjson
 import pytest
+from packages.platform.tests.identity.conftest import Issuer
 
 from service_platform.errors import ServiceUnavailable
 from service_platform.identity import ServiceTokens
 from service_platform.settings import PlatformSettings
-
-from .conftest import Issuer  # noqa: TID252
 
 
 class Clock:

@@ -1,0 +1,191 @@
+"""Revocations reach the stream: at once, after an outage, and again where Redis lost them."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from typing import Any
+
+import pytest
+import redis
+from httpx2 import AsyncClient
+from services.auth.tests.conftest import AUTH, Person, eventually
+from sqlalchemy import func, select, update
+
+from auth import broadcast as broadcast_module
+from auth.broadcast import Broadcast, clean
+from auth.models import RevocationRecord, Session
+from auth.settings import AuthSettings
+from service_platform.cache import Cache
+from service_platform.database import Database
+from service_platform.identity.revocation import STREAM
+from service_platform.ids import new_id
+from service_platform.testing.local_servers import LocalValkey
+
+
+@pytest.fixture
+def settings(service_environment: dict[str, str]) -> AuthSettings:
+    return AuthSettings()
+
+
+@asynccontextmanager
+async def broadcasting(settings: AuthSettings, database: Database) -> AsyncIterator[Broadcast]:
+    cache = Cache(settings)
+    made = Broadcast(settings, database, cache)
+    await made.start()
+    try:
+        yield made
+    finally:
+        await made.stop()
+        await cache.stop()
+
+
+def told(url: str) -> list[str]:
+    with redis.Redis.from_url(url) as client:
+        entries: Any = client.xrange(STREAM)
+        return [fields[b"id"].decode() for _, fields in entries]
+
+
+def tells(url: str, *subjects: object) -> Callable[[], Any]:
+    async def condition() -> bool:
+        try:
+            return [str(subject) for subject in subjects] == told(url)
+        except redis.ConnectionError:
+            return False
+
+    return condition
+
+
+async def record(broadcast: Broadcast, database: Database, subject: Any) -> None:
+    async with database.session() as session:
+        await broadcast.record(session, "session", subject)
+        await session.commit()
+
+
+async def test_a_revocation_is_told_at_once(
+    settings: AuthSettings, database: Database, redis_url: str
+) -> None:
+    one, two = new_id(), new_id()
+    async with broadcasting(settings, database) as broadcast:
+        await record(broadcast, database, one)
+        await eventually(tells(redis_url, one), seconds=0.8)
+        await record(broadcast, database, two)
+        await eventually(tells(redis_url, one, two), seconds=0.8)
+
+
+async def test_what_is_rolled_back_is_not_told(
+    settings: AuthSettings, database: Database, redis_url: str
+) -> None:
+    one, two = new_id(), new_id()
+    async with broadcasting(settings, database) as broadcast:
+        async with database.session() as session:
+            await broadcast.record(session, "session", one)
+            await session.rollback()
+        await record(broadcast, database, two)
+        await eventually(tells(redis_url, two))
+
+
+async def test_another_replica_tells_what_one_that_died_could_not(
+    settings: AuthSettings, database: Database, redis_url: str
+) -> None:
+    left_behind = new_id()
+    await record(Broadcast(settings, database, Cache(settings)), database, left_behind)
+    async with broadcasting(settings, database):
+        await eventually(tells(redis_url, left_behind))
+
+
+async def test_two_replicas_tell_each_revocation_once(
+    settings: AuthSettings, database: Database, redis_url: str
+) -> None:
+    subjects = [new_id() for _ in range(300)]
+    idle = Broadcast(settings, database, Cache(settings))
+    async with database.session() as session:
+        for subject in subjects:
+            await idle.record(session, "session", subject)
+        await session.commit()
+    async with broadcasting(settings, database), broadcasting(settings, database):
+
+        async def complete() -> bool:
+            return len(told(redis_url)) >= len(subjects)
+
+        await eventually(complete)
+        assert sorted(told(redis_url)) == sorted(map(str, subjects))
+
+
+async def test_it_is_told_after_an_outage_and_again_where_redis_lost_it(
+    settings: AuthSettings,
+    database: Database,
+    own_redis: LocalValkey,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(broadcast_module, "POLL_SECONDS", 0.05)
+    away = settings.model_copy(update={"redis_url": type(settings.redis_url)(own_redis.url)})
+    one, two = new_id(), new_id()
+    async with broadcasting(away, database) as broadcast:
+        await record(broadcast, database, one)
+        await eventually(tells(own_redis.url, one))
+        own_redis.kill()
+        await record(broadcast, database, two)
+        own_redis.start()
+        await eventually(tells(own_redis.url, one, two), seconds=15)
+
+
+async def test_the_stream_is_trimmed(
+    settings: AuthSettings, database: Database, redis_url: str
+) -> None:
+    with redis.Redis.from_url(redis_url) as client:
+        for number in range(500):
+            client.xadd(STREAM, {"kind": "old"}, id=f"{number + 1}-0")
+    async with broadcasting(settings, database) as broadcast:
+        subject = new_id()
+        await record(broadcast, database, subject)
+
+        async def trimmed() -> bool:
+            with redis.Redis.from_url(redis_url) as client:
+                length: Any = client.xlen(STREAM)
+                return bool(length <= 101)
+
+        await eventually(trimmed)
+
+
+async def test_what_concerns_no_living_token_is_deleted(
+    settings: AuthSettings, database: Database
+) -> None:
+    broadcast = Broadcast(settings, database, Cache(settings))
+    async with database.session() as session:
+        for until, published in ((1, True), (1, False), (2**40, True)):
+            session.add(
+                RevocationRecord(
+                    kind="session",
+                    subject=new_id(),
+                    at=0,
+                    until=until,
+                    published_at=func.now() if published else None,
+                )
+            )
+        await session.commit()
+    async with database.engine.begin() as connection:
+        await clean(connection)
+        left = await connection.scalar(select(func.count()).select_from(RevocationRecord))
+    assert left == 2
+    await broadcast.check()
+
+
+async def test_old_sessions_are_deleted(person: Person, database: Database) -> None:
+    await person.log_in()
+    async with database.engine.begin() as connection:
+        oldest = select(func.min(Session.created_at)).scalar_subquery()
+        await connection.execute(
+            update(Session)
+            .where(Session.created_at == oldest)
+            .values(idle_until=func.now() - timedelta(days=31))
+        )
+        await clean(connection)
+        assert await connection.scalar(select(func.count()).select_from(Session)) == 1
+    assert (await person.me()).status_code == 200
+
+
+async def test_one_change_is_one_entry(client: AsyncClient, person: Person, redis_url: str) -> None:
+    for _ in range(5):
+        await Person(client, person.account).log_in()
+    await client.delete(f"{AUTH}/sessions", headers=person.headers)
+    await eventually(tells(redis_url, person.id))

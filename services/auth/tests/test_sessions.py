@@ -1,0 +1,213 @@
+"""Sessions, passwords, and what admins do: every end of a session is an end everywhere."""
+
+from uuid import UUID
+
+import pytest
+from httpx2 import AsyncClient
+from services.auth.tests.conftest import (
+    AUTH,
+    ME,
+    PASSWORD,
+    AuditLog,
+    Person,
+    eventually,
+    log_in,
+    new_person,
+)
+
+from service_platform.identity import TokenVerifier
+from service_platform.identity.revocation import Credential
+
+SESSIONS = f"{AUTH}/sessions"
+NEW_PASSWORD = "another phrase, just as long"
+
+
+async def test_sessions_are_listed_with_where_and_when(person: Person) -> None:
+    answer = await person.client.get(SESSIONS, headers=person.headers)
+    session = answer.json()["items"][0]
+    assert set(session) == {
+        "id", "client_id", "scope", "created_at", "last_used_at", "expires_at", "user_agent",
+        "address", "current",
+    }  # fmt: skip
+    assert session["current"] is True
+    assert session["client_id"] == "first-party"
+    assert session["last_used_at"] >= session["created_at"]
+    UUID(session["id"])
+
+
+async def test_one_session_can_be_ended(person: Person) -> None:
+    phone = Person(person.client, person.account)
+    await phone.log_in()
+    listed = (await person.client.get(SESSIONS, headers=person.headers)).json()["items"]
+    assert len(listed) == 2
+    other = next(session["id"] for session in listed if not session["current"])
+    ended = await person.client.delete(f"{SESSIONS}/{other}", headers=person.headers)
+    assert ended.status_code == 204
+    assert (await phone.me()).status_code == 401
+    assert (await phone.refresh()).json()["error"] == "invalid_grant"
+    assert (await person.me()).status_code == 200
+    again = await person.client.delete(f"{SESSIONS}/{other}", headers=person.headers)
+    assert again.status_code == 404
+
+
+async def test_the_session_of_somebody_else_is_not_found(
+    client: AsyncClient, person: Person
+) -> None:
+    bob = await new_person(client, "bob@example.com")
+    listed = (await client.get(SESSIONS, headers=person.headers)).json()["items"]
+    refused = await client.delete(f"{SESSIONS}/{listed[0]['id']}", headers=bob.headers)
+    assert refused.status_code == 404
+    assert (await person.me()).status_code == 200
+
+
+async def test_every_session_can_be_ended(person: Person) -> None:
+    phone = Person(person.client, person.account)
+    await phone.log_in()
+    assert (await person.client.delete(SESSIONS, headers=phone.headers)).status_code == 204
+    for each in (person, phone):
+        assert (await each.me()).status_code == 401
+        assert (await each.refresh()).json()["error"] == "invalid_grant"
+    await person.log_in()
+    assert (await person.me()).status_code == 200
+
+
+async def change(person: Person, current: str, new: str) -> int:
+    body = {"current_password": current, "new_password": new}
+    answer = await person.client.put(f"{AUTH}/password", json=body, headers=person.headers)
+    return answer.status_code
+
+
+async def test_a_new_password_ends_every_other_session(person: Person) -> None:
+    phone = Person(person.client, person.account)
+    await phone.log_in()
+    assert await change(person, PASSWORD, NEW_PASSWORD) == 204
+    assert (await person.me()).status_code == 200
+    assert (await phone.me()).status_code == 401
+    assert (await person.refresh()).status_code == 200
+    assert (await log_in(person.client, person.email, PASSWORD)).status_code == 400
+    assert (await log_in(person.client, person.email, NEW_PASSWORD)).status_code == 200
+
+
+async def test_a_wrong_current_password_changes_nothing(
+    audit_log: AuditLog, person: Person
+) -> None:
+    assert await change(person, "not the right phrase", NEW_PASSWORD) == 403
+    assert (await log_in(person.client, person.email, PASSWORD)).status_code == 200
+    assert audit_log.events("password_change_refused")
+
+
+async def test_a_stolen_token_cannot_be_used_to_guess_the_password(person: Person) -> None:
+    for _ in range(6):
+        assert await change(person, "not the right phrase", NEW_PASSWORD) == 403
+    assert await change(person, PASSWORD, NEW_PASSWORD) == 403
+
+
+@pytest.mark.parametrize("new", ["short", "passwordpassword", "ada@example.com"])
+async def test_a_bad_new_password_is_refused(person: Person, new: str) -> None:
+    assert await change(person, PASSWORD, new) == 422
+
+
+async def test_a_deactivated_account_is_out_at_once_and_can_come_back_at_once(
+    client: AsyncClient, person: Person, admin: Person, audit_log: AuditLog
+) -> None:
+    url = f"{AUTH}/accounts/{person.id}"
+    answer = await client.patch(url, json={"is_active": False}, headers=admin.headers)
+    assert answer.status_code == 200
+    assert answer.json()["is_active"] is False
+    assert (await person.me()).status_code == 401
+    assert (await person.refresh()).json()["error"] == "invalid_grant"
+    assert (await log_in(client, person.email, PASSWORD)).status_code == 400
+    await client.patch(url, json={"is_active": True}, headers=admin.headers)
+    await person.log_in()
+    assert (await person.me()).status_code == 200
+    event = audit_log.events("account_administered")[0]
+    assert (event["by"], event["account"]) == (admin.id, person.id)
+
+
+async def test_a_new_session_sorts_behind_the_end_of_the_earlier_ones(
+    app: object, client: AsyncClient, person: Person, admin: Person
+) -> None:
+    """Also where the clocks of replicas differ: the new token must not be refused with the old."""
+    verifier: TokenVerifier = app.state.identity  # type: ignore[attr-defined]
+    url = f"{AUTH}/accounts/{person.id}"
+    old = person.tokens["access_token"]
+    await client.patch(url, json={"is_active": False}, headers=admin.headers)
+    await client.patch(url, json={"is_active": True}, headers=admin.headers)
+    await person.log_in()
+
+    async def old_is_refused() -> bool:
+        return verifier.verify_cached(old) is None
+
+    await eventually(old_is_refused)
+    principal = await verifier.verify(person.tokens["access_token"])
+    assert not verifier._revocations.refuses(Credential.of(principal))
+
+
+async def test_roles_are_given_and_taken(
+    client: AsyncClient, person: Person, admin: Person
+) -> None:
+    url = f"{AUTH}/accounts/{person.id}"
+    given = await client.patch(url, json={"roles": ["admin", "admin"]}, headers=admin.headers)
+    assert given.json()["roles"] == ["admin"]
+    assert (await person.me()).status_code == 200
+    person.tokens = (await person.refresh()).json()
+    assert (await client.get(f"{AUTH}/accounts", headers=person.headers)).status_code == 200
+    await client.patch(url, json={"roles": []}, headers=admin.headers)
+    assert (await person.me()).status_code == 401
+
+
+async def test_admins_cannot_lock_themselves_out(client: AsyncClient, admin: Person) -> None:
+    url = f"{AUTH}/accounts/{admin.id}"
+    bodies: list[dict[str, object]] = [{"is_active": False}, {"roles": []}]
+    for body in bodies:
+        assert (await client.patch(url, json=body, headers=admin.headers)).status_code == 409
+    assert (await client.patch(url, json={}, headers=admin.headers)).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "body",
+    [{"is_active": "perhaps"}, {"roles": ["Not A Role"]}, {"email": "x"}, {"roles": "admin"}],
+)
+async def test_a_wrong_change_is_refused(
+    client: AsyncClient, admin: Person, body: dict[str, object]
+) -> None:
+    url = f"{AUTH}/accounts/{admin.id}"
+    assert (await client.patch(url, json=body, headers=admin.headers)).status_code == 422
+
+
+async def test_only_admins_administer(client: AsyncClient, person: Person) -> None:
+    assert (await client.get(f"{AUTH}/accounts", headers=person.headers)).status_code == 403
+    url = f"{AUTH}/accounts/{person.id}"
+    refused = await client.patch(url, json={"roles": ["admin"]}, headers=person.headers)
+    assert refused.status_code == 403
+    assert (await client.patch(url, json={})).status_code == 401
+
+
+async def test_an_unknown_account_is_not_found(client: AsyncClient, admin: Person) -> None:
+    url = f"{AUTH}/accounts/{UUID(int=7)}"
+    assert (await client.patch(url, json={}, headers=admin.headers)).status_code == 404
+
+
+async def test_accounts_are_listed_in_pages_and_found(client: AsyncClient, admin: Person) -> None:
+    people = [await new_person(client, f"p{number}@example.com") for number in range(5)]
+    seen: list[str] = []
+    cursor: str | None = None
+    while True:
+        query = {"limit": "2"} | ({"cursor": cursor} if cursor else {})
+        page = (await client.get(f"{AUTH}/accounts", params=query, headers=admin.headers)).json()
+        seen += [account["id"] for account in page["items"]]
+        cursor = page["next_cursor"]
+        if cursor is None:
+            break
+    assert seen == [*(each.id for each in reversed(people)), admin.id]
+    found = await client.get(f"{AUTH}/accounts", params={"q": "P3@"}, headers=admin.headers)
+    assert [account["email"] for account in found.json()["items"]] == ["p3@example.com"]
+    found = await client.get(f"{AUTH}/accounts", params={"q": "lovel"}, headers=admin.headers)
+    assert len(found.json()["items"]) == 6
+    found = await client.get(f"{AUTH}/accounts", params={"q": "%"}, headers=admin.headers)
+    assert found.json()["items"] == []
+
+
+async def test_the_account_routes_are_for_people(client: AsyncClient, person: Person) -> None:
+    answer = await client.get(ME, headers={"authorization": f"Bearer {person.refresh_token}"})
+    assert answer.status_code == 401
