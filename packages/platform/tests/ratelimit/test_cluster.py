@@ -69,9 +69,10 @@ def nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[ClusterNode
 async def limiter(nodes: list[ClusterNode]) -> AsyncIterator[Limiter]:
     for node in nodes:
         node.ask("FLUSHALL")
-        node.ask("CONFIG", "RESETSTAT")
     limiter = Limiter(RedisStore(SecretStr(nodes[0].url), service="x", budget=0.5))
     await limiter.start()
+    for node in nodes:
+        node.ask("CONFIG", "RESETSTAT")
     yield limiter
     await limiter.stop()
 
@@ -140,6 +141,11 @@ async def test_a_slot_that_moves_is_followed(limiter: Limiter, nodes: list[Clust
     decisions = [await limiter.take(who, FIVE) for _ in range(6)]
     assert [decision.allowed for decision in decisions] == [True] * 5 + [False]
     assert {decision.backend.name for decision in decisions[:5]} == {"redis"}
+
+    async def the_map_was_asked_for() -> bool:
+        return sum(calls(nodes, "cluster|slots")) > 0
+
+    await eventually(the_map_was_asked_for, seconds=5)
     with Redis(port=target.port) as client:
         assert client.keys(f"rl:{{x:{who.counted_by('address')}}}:*")
 

@@ -47,6 +47,12 @@ def test_the_older_fields_tell_the_policy_with_least_left() -> None:
     assert 0 <= int(told["x-ratelimit-reset"]) - (time.time() + 3000) <= 5
 
 
+def test_of_two_with_equally_little_left_the_later_reset_is_told() -> None:
+    for answer in ([5, 3_000 * SECOND, 5, SECOND], [5, SECOND, 5, 3_000 * SECOND]):
+        told = fields(Decision(Plan(TWO), answer, REDIS))
+        assert 0 <= int(told["x-ratelimit-reset"]) - (time.time() + 3000) <= 5
+
+
 def test_a_refusal_tells_when_to_come_back_and_which_policies_refuse() -> None:
     decision = Decision(Plan(TWO), [-1, 12_300_000, 900, 3_000 * SECOND], REDIS)
     assert not decision.allowed

@@ -12,7 +12,7 @@ from redis import Redis
 from service_platform.ratelimit import Decision, Identity, Limiter, Policy, RedisStore
 from service_platform.resources import HealthCheckError, Resource
 from service_platform.settings import PlatformSettings
-from service_platform.testing.local_servers import LocalValkey
+from service_platform.testing.local_servers import LocalValkey, free_port
 
 ONE = (Policy.parse("5/minute", name="one", by="address"),)
 TWO = (*ONE, Policy.parse("100/hour", name="two", by="account"))
@@ -122,6 +122,18 @@ async def test_a_remembered_refusal_holds_for_its_cost_its_quota_and_its_policy_
         assert (await limiter.take(SOMEBODY, ONE)).allowed
 
 
+async def test_a_remembered_refusal_is_none_for_the_same_count_in_shadow_mode(
+    redis_url: str,
+) -> None:
+    enforced = Policy.parse("1/minute", name="twin", by="address")
+    shadow = Policy.parse("1/minute", name="twin", by="address", shadow=True)
+    async with running(on_redis(redis_url)) as limiter:
+        await asyncio.gather(*(limiter.take(SOMEBODY, (enforced,)) for _ in range(2)))
+        decision = await limiter.take(SOMEBODY, (shadow,))
+        assert (decision.allowed, decision.shadowed) == (True, ("twin",))
+        assert decision.backend.name == "redis"
+
+
 async def test_a_lost_script_is_loaded_again(redis_url: str, redis: Redis) -> None:
     async with running(on_redis(redis_url)) as limiter:
         assert (await limiter.take(SOMEBODY, ONE)).allowed
@@ -137,7 +149,7 @@ async def test_a_lost_script_is_loaded_again(redis_url: str, redis: Redis) -> No
 async def test_services_that_share_a_redis_count_apart(redis_url: str) -> None:
     async with (
         running(on_redis(redis_url, service="items")) as items,
-        running(on_redis(redis_url, service="my {users} service")) as users,
+        running(on_redis(redis_url, service="Büro {users}")) as users,
     ):
         for _ in range(5):
             assert (await items.take(SOMEBODY, ONE)).allowed
@@ -250,6 +262,12 @@ async def test_settings_choose_the_backend(redis_url: str) -> None:
     settings = PlatformSettings(redis_url=SecretStr(redis_url))
     async with running(Limiter.from_settings(settings, redis=object())) as limiter:
         assert (await limiter.take(SOMEBODY, ONE)).backend.name == "redis"
+    away = PlatformSettings(
+        redis_url=SecretStr(f"redis://127.0.0.1:{free_port()}/0"), rate_limit_replicas=2
+    )
+    async with running(Limiter.from_settings(away, redis=object())) as limiter:
+        decisions = [await limiter.take(SOMEBODY, ONE) for _ in range(3)]
+        assert [decision.allowed for decision in decisions] == [True, True, False]
     in_memory = PlatformSettings(redis_url=SecretStr(redis_url), rate_limit_backend="memory")
     for limiter in (
         Limiter.from_settings(settings, redis=None),

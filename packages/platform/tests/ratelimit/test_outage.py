@@ -5,7 +5,11 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from types import ModuleType
+from typing import Self
 
+import pytest
+import uvloop
 from pydantic import SecretStr
 
 from service_platform.ratelimit import Decision, Identity, Limiter, Policy, RedisStore
@@ -140,16 +144,92 @@ async def test_without_redis_each_replica_allows_its_part() -> None:
         await limiter.stop()
 
 
-async def test_a_loop_that_was_held_up_does_not_take_redis_for_dead(redis_url: str) -> None:
-    """Timers run before sockets are read: the answer was there all the time."""
-    limiter = limiter_on(redis_url, budget=0.05)
+async def test_a_connection_that_died_without_a_word_is_replaced(own_redis: LocalValkey) -> None:
+    """As when a node of the network vanishes: nothing is closed, nothing ever comes."""
+    async with Way(own_redis.port) as way, load_on(limiter_on(way.url)) as load:
+        await load.reaches("redis", 5)
+        way.lose_what_is_under_way()
+        await load.reaches("fallback", 5)
+        await load.reaches("redis", 5)
+
+
+class Way:
+    """A TCP proxy that can lose its connections silently."""
+
+    def __init__(self, port: int) -> None:
+        self._port = port
+        self._lost: asyncio.Event = asyncio.Event()
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def __aenter__(self) -> Self:
+        self._server = await asyncio.start_server(self._connect, "127.0.0.1", 0)
+        port = self._server.sockets[0].getsockname()[1]
+        self.url = f"redis://127.0.0.1:{port}/0"
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._server.close()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def lose_what_is_under_way(self) -> None:
+        self._lost.set()
+        self._lost = asyncio.Event()
+
+    async def _connect(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        there, back = await asyncio.open_connection("127.0.0.1", self._port)
+        lost = self._lost
+        pairs = ((reader, back), (there, writer))
+        self._tasks |= {asyncio.create_task(self._carry(*pair, lost)) for pair in pairs}
+
+    async def _carry(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, lost: asyncio.Event
+    ) -> None:
+        try:
+            while data := await reader.read(65_536):
+                if not lost.is_set():
+                    writer.write(data)
+        finally:
+            writer.close()
+
+
+async def test_under_constant_load_each_answer_has_the_whole_budget(redis_url: str) -> None:
+    """There is always a call under way when the one timer of the connection runs."""
+    limiter = limiter_on(redis_url, budget=0.25)
     await limiter.start()
+    seen: Counter[str] = Counter()
+    stop_at = asyncio.get_running_loop().time() + 0.9
+
+    async def without_pause(address: str) -> None:
+        while asyncio.get_running_loop().time() < stop_at:
+            seen[(await limiter.take(Identity(address), PLENTY)).backend.name] += 1
+
     try:
-        for _ in range(3):
-            waiting = asyncio.ensure_future(limiter.take(Identity("192.0.2.1"), PLENTY))
-            await asyncio.sleep(0)
-            await asyncio.sleep(0)
-            time.sleep(0.15)  # noqa: ASYNC251 - a handler that computes
-            assert (await waiting).backend.name == "redis"
+        await asyncio.gather(*(without_pause(f"192.0.2.{number}") for number in range(8)))
     finally:
         await limiter.stop()
+    assert set(seen) <= {"redis", "refusal"}
+
+
+@pytest.mark.parametrize("loop", [asyncio, uvloop])
+def test_a_loop_that_was_held_up_does_not_take_redis_for_dead(
+    redis_url: str, loop: ModuleType
+) -> None:
+    """Its timer is overdue when it goes on, but so is the answer in its socket."""
+
+    async def run() -> None:
+        limiter = limiter_on(redis_url, budget=0.05)
+        await limiter.start()
+        for _ in range(3):
+            waiting = asyncio.ensure_future(limiter.take(Identity("192.0.2.1"), PLENTY))
+            await asyncio.sleep(0.001)
+            waiting_too = asyncio.ensure_future(limiter.take(Identity("192.0.2.2"), PLENTY))
+            for _ in range(2):
+                await asyncio.sleep(0)
+            time.sleep(0.15)  # noqa: ASYNC251 - a handler that computes
+            assert (await waiting).backend.name == "redis"
+            assert (await waiting_too).backend.name == "redis"
+        await limiter.stop()
+
+    loop.run(run())

@@ -59,9 +59,9 @@ class Cluster:
             OSError: the node does not answer.
         """
         self._adopt(await wire.ask("CLUSTER", "SLOTS"))
+        await asyncio.gather(*(link.first_try() for link in self._links.values()))
         if self._task is None:
             self._task = asyncio.create_task(self._keep_map(), name="redis cluster map")
-        await asyncio.gather(*(link.first_try() for link in self._links.values()))
 
     async def stop(self) -> None:
         """Close all connections but the seed's."""

@@ -21,10 +21,6 @@ from service_platform.ratelimit.wire import Address, Done, OverdueError, Reply, 
 PROBE_TIMEOUT_SECONDS: Final = 1.0
 FIRST_PAUSE_SECONDS: Final = 0.05
 LONGEST_PAUSE_SECONDS: Final = 0.4
-GRACE_SECONDS: Final = 0.005
-"""A loop that was itself held up runs its timers before it reads: an answer that seems overdue may
-lie in the socket. It gets this much longer."""
-
 Introduce = Callable[[Wire], Awaitable[None]]
 
 log = get_logger("ratelimit")
@@ -54,7 +50,6 @@ class Link:
         self._introduce = introduce
         self._wire: Wire | None = None
         self._timer: asyncio.TimerHandle | None = None
-        self._late = False
         self._task: asyncio.Task[None] | None = None
         self._first_try = asyncio.Event()
         self._told = False
@@ -143,18 +138,14 @@ class Link:
         wire = self._wire
         since = wire.waits_since if wire is not None else None
         if wire is None or since is None or self.state is not State.CLOSED:
-            self._late = False
             return
         loop = asyncio.get_running_loop()
         left = since + self._budget - loop.time()
         if left > 0:
-            self._late = False
             self._timer = loop.call_later(left, self._watch)
-        elif not self._late:
-            self._late = True
-            self._timer = loop.call_later(GRACE_SECONDS, self._watch)
         else:
-            self._late = False
+            # After a handler that held up the loop, answers that lie in the socket are read before
+            # timers run, so what is still missing here is missing because of Redis.
             self._stall(wire, loop)
 
     def _stall(self, wire: Wire, loop: asyncio.AbstractEventLoop) -> None:
