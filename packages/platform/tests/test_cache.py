@@ -1,4 +1,5 @@
 import asyncio
+from typing import Any
 
 import pytest
 from redis.exceptions import RedisError
@@ -31,9 +32,10 @@ async def test_a_value_is_stored_and_read(redis_url: str) -> None:
 async def test_hiredis_reads_the_replies_and_the_protocol_is_resp3(redis_url: str) -> None:
     cache = Cache(settings(redis_url, project_name="shop"))
     info = await cache.client.client_info()
-    connection = await cache.client.connection_pool.get_connection()
+    pool: Any = cache.client.connection_pool
+    connection = await pool.get_connection()
     assert "hiredis" in type(connection._parser).__module__
-    await cache.client.connection_pool.release(connection)
+    await pool.release(connection)
     await cache.stop()
     assert info["resp"] == "3"
     assert info["name"] == "shop"

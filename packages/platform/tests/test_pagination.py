@@ -35,7 +35,7 @@ async def products(database: Database) -> list[dict[str, Any]]:
     choice = random.Random(7)
     parent = new_id()
     begin = datetime(2026, 1, 1, tzinfo=UTC)
-    rows = [
+    rows: list[dict[str, Any]] = [
         {
             "id": parent if n == 0 else uuid.UUID(int=choice.getrandbits(128), version=4),
             "name": f"name {n:03}",
@@ -164,6 +164,7 @@ async def test_a_cursor_signed_with_a_replaced_key_is_still_good() -> None:
 
 
 def test_values_that_do_not_fit_the_columns_are_refused() -> None:
-    for values in ([], ["x", "y"], [1, 2, 3], [1, "no uuid"], [{}, None]):
+    wrong: list[list[Any]] = [[], ["x", "y"], [1, 2, 3], [1, "no uuid"], [{}, None]]
+    for values in wrong:
         with pytest.raises(InvalidCursor):
             ORDERS[0].after(values)

@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 from sqlalchemy.pool import NullPool
 
 from service_platform.database import migrate
+from service_platform.database.revisions import MigrationsError, revisions_of
 from service_platform.settings import PlatformSettings
 from service_platform.testing.databases import TestDatabases
 
@@ -25,7 +26,7 @@ def empty_url(databases: TestDatabases) -> Iterator[str]:
 
 @pytest.fixture
 def settings(empty_url: str) -> PlatformSettings:
-    return PlatformSettings(_env_file=None, environment="test", database_url=empty_url)  # type: ignore[call-arg]
+    return PlatformSettings(_env_file=None, environment="test", database_url=empty_url)
 
 
 @pytest.fixture
@@ -59,7 +60,7 @@ def growing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 def write(versions: Path, number: int, body: str) -> None:
-    migrate.revisions_of.cache_clear()
+    revisions_of.cache_clear()
     parent = f"'{number - 1:04d}'" if number > 1 else "None"
     (versions / f"{number:04d}_step.py").write_text(
         f"from alembic import op\n\nrevision = '{number:04d}'\ndown_revision = {parent}\n\n\n"
@@ -157,8 +158,8 @@ async def test_two_newest_revisions_are_refused(growing: Path, settings: Platfor
     write(growing, 1, "pass")
     write(growing, 2, "pass")
     (growing / "0003_other.py").write_text("revision = '0003'\ndown_revision = '0001'\n")
-    migrate.revisions_of.cache_clear()
-    with pytest.raises(migrate.MigrationsError, match=r"exactly one newest revision.*0002, 0003"):
+    revisions_of.cache_clear()
+    with pytest.raises(MigrationsError, match=r"exactly one newest revision.*0002, 0003"):
         await migrate.status("growing", settings)
 
 

@@ -146,6 +146,10 @@ async def test_reads_in_flight_survive_a_restart(
     stop = asyncio.Event()
     done = 0
 
+    def crash() -> None:
+        own_postgres.kill()
+        own_postgres.start()
+
     async def keep_reading() -> None:
         nonlocal done
         while not stop.is_set():
@@ -153,7 +157,7 @@ async def test_reads_in_flight_survive_a_restart(
             done += 1
 
     readers = [asyncio.create_task(keep_reading()) for _ in range(8)]
-    for way in (own_postgres.restart, lambda: (own_postgres.kill(), own_postgres.start())):
+    for way in (own_postgres.restart, crash):
         await asyncio.sleep(0.1)
         before = done
         await asyncio.to_thread(way)

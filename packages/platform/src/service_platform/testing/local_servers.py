@@ -30,7 +30,7 @@ from concurrent.futures import Future
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self, TypeVar
-from urllib.parse import quote
+from urllib.parse import quote, unquote, urlsplit
 
 HOST = "127.0.0.1"
 POLL_SECONDS = 0.005
@@ -294,27 +294,28 @@ class LocalPostgres(LocalServer):
         secret = quote(self.password if password is None else password, safe="")
         return f"postgresql://{quote(user, safe='')}:{secret}@{HOST}:{self.port}/{database}"
 
-    def execute(self, sql: str, *, database: str = "postgres") -> str:
-        """Runs SQL as the superuser and returns rows as lines, columns separated by `|`.
+    def execute(self, sql: str, *, url: str | None = None) -> str:
+        """Runs SQL and returns rows as lines, columns separated by `|`.
 
         Statements separated by `;` run one after the other, each in its own transaction.
+
+        Args:
+            sql: one or more statements.
+            url: of database and role; the superuser's where omitted.
 
         Raises:
             LocalServerError: with PostgreSQL's own message.
         """
+        address = urlsplit(url or self.url)
+        shown = f"{address.scheme}://{address.username}@{HOST}:{self.port}{address.path}"
         result = subprocess.run(  # noqa: S603 - our own program and arguments
-            [
-                str(self._binary("psql")),
-                "-XqtA",
-                "-v",
-                "ON_ERROR_STOP=1",
-                "-d",
-                self.url_for(database),
-            ],
+            [str(self._binary("psql")), "-XqtA", "-v", "ON_ERROR_STOP=1", "-d", shown],
             input=sql,
             capture_output=True,
             text=True,
             check=False,
+            # Not among the arguments: any user of the machine can read them.
+            env={**os.environ, "PGPASSWORD": unquote(address.password or "")},
         )
         if result.returncode != 0:
             raise LocalServerError(f"PostgreSQL refused a statement: {result.stderr.strip()}")
