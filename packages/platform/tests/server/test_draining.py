@@ -1,0 +1,145 @@
+"""The end of a process: no request fails, whoever runs it."""
+
+import asyncio
+import signal
+from collections.abc import Callable
+from importlib.resources import files
+from typing import Any
+
+import httpx2
+import psutil
+import pytest
+
+PLATFORM = ("service_platform.server", "waiting:make", "--host", "127.0.0.1")
+CONF = str(files("service_platform.server") / "gunicorn.conf.py")
+GUNICORN = ("gunicorn", "-c", CONF, "waiting:make()")
+DRAIN = {"DRAIN_DELAY_SECONDS": "0.6", "SHUTDOWN_TIMEOUT_SECONDS": "5", "HOST": "127.0.0.1"}
+
+
+SERVERS = [
+    pytest.param(PLATFORM, id="one process"),
+    pytest.param((*PLATFORM, "--workers", "2"), id="two workers"),
+    pytest.param(GUNICORN, id="gunicorn"),
+]
+
+
+async def load(running: Any, stop: asyncio.Event, failures: list[str]) -> int:
+    """Request again and again, on one connection for as long as the service keeps it."""
+    answered = 0
+    async with httpx2.AsyncClient(base_url=running.url, timeout=10) as client:
+        while not stop.is_set():
+            try:
+                response = await client.get("/api/v1/fast")
+                answered += 1
+                if response.status_code != 200:
+                    failures.append(str(response.status_code))
+            except httpx2.TransportError as error:
+                failures.append(repr(error))
+    return answered
+
+
+@pytest.mark.parametrize("command", SERVERS)
+async def test_a_stop_under_load_fails_no_request(
+    start: Callable[..., Any], command: tuple[str, ...]
+) -> None:
+    running = start(*command, WORKERS="2" if "gunicorn" in command else "1", **DRAIN)
+    stop, failures = asyncio.Event(), list[str]()
+    clients = [asyncio.create_task(load(running, stop, failures)) for _ in range(8)]
+    async with httpx2.AsyncClient(base_url=running.url, timeout=10) as client:
+        slow = asyncio.create_task(client.get("/api/v1/slow", params={"seconds": 1.2}))
+        await asyncio.sleep(0.3)
+        running.signal(signal.SIGTERM)
+        counts = await asyncio.gather(*clients)
+        assert (await slow).json() == {"waited": 1.2}
+    assert failures == []
+    assert sum(counts) > 0
+    assert await asyncio.to_thread(running.wait) == 0
+
+
+@pytest.mark.parametrize("command", [SERVERS[0], SERVERS[2]])
+async def test_while_draining_it_is_unready_alive_and_still_answers(
+    start: Callable[..., Any], command: tuple[str, ...]
+) -> None:
+    running = start(*command, **(DRAIN | {"DRAIN_DELAY_SECONDS": "3"}))
+    async with httpx2.AsyncClient(base_url=running.url) as client:
+        assert "connection" not in (await client.get("/api/v1/fast")).headers
+        running.signal(signal.SIGTERM)
+        ready = await unready(client)
+        assert ready.json() == {"status": "not_ready", "reason": "draining"}
+        assert (await client.get("/health/live")).status_code == 200
+        answer = await client.get("/api/v1/fast")
+        assert (answer.status_code, answer.headers["connection"]) == (200, "close")
+
+
+@pytest.mark.parametrize("command", SERVERS[:2])
+async def test_a_second_signal_ends_at_once(
+    start: Callable[..., Any], command: tuple[str, ...]
+) -> None:
+    running = start(*command, **(DRAIN | {"DRAIN_DELAY_SECONDS": "60"}))
+    async with httpx2.AsyncClient(base_url=running.url, timeout=30) as client:
+        slow = asyncio.create_task(client.get("/api/v1/slow", params={"seconds": 25}))
+        await asyncio.sleep(0.2)
+        running.signal(signal.SIGTERM)
+        await unready(client)
+        running.signal(signal.SIGTERM)
+        await asyncio.to_thread(running.wait)
+        with pytest.raises(httpx2.TransportError):
+            await slow
+
+
+async def test_requests_that_outlast_the_grace_are_given_up(start: Callable[..., Any]) -> None:
+    short = {"DRAIN_DELAY_SECONDS": "0", "SHUTDOWN_TIMEOUT_SECONDS": "0.2"}
+    running = start(*PLATFORM, **short)
+    async with httpx2.AsyncClient(base_url=running.url, timeout=30) as client:
+        slow = asyncio.create_task(client.get("/api/v1/slow", params={"seconds": 25}))
+        await asyncio.sleep(0.2)
+        running.signal(signal.SIGTERM)
+        assert await asyncio.to_thread(running.wait) == 0
+        with pytest.raises(httpx2.TransportError):
+            await slow
+
+
+def test_a_dead_worker_is_replaced(start: Callable[..., Any]) -> None:
+    running = start(*PLATFORM, "--workers", "2", **DRAIN)
+    parent = psutil.Process(running.process.pid)
+
+    def workers() -> set[int]:
+        return {
+            child.pid
+            for child in parent.children()
+            if "spawn_main" in " ".join(child.cmdline()) and child.status() != "zombie"
+        }
+
+    asyncio.run(until(lambda: len(workers()) == 2))
+    before = workers()
+    asyncio.run(asyncio.sleep(1.1))
+    psutil.Process(min(before)).kill()
+    asyncio.run(until(lambda: len(workers()) == 2 and workers() != before))
+    assert httpx2.get(f"{running.url}/api/v1/fast").status_code == 200
+
+
+async def unready(client: httpx2.AsyncClient) -> httpx2.Response:
+    for _ in range(500):
+        response = await client.get("/health/ready")
+        if response.status_code == 503:
+            return response
+        await asyncio.sleep(0.01)
+    pytest.fail("stays ready")
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    for _ in range(500):
+        if condition():
+            return
+        await asyncio.sleep(0.02)
+    pytest.fail("did not come true")
+
+
+def test_metrics_of_one_worker_answer_for_all(start: Callable[..., Any]) -> None:
+    running = start(*PLATFORM, "--workers", "2", **DRAIN)
+    for _ in range(40):
+        httpx2.get(f"{running.url}/api/v1/fast")
+    labels = 'method="GET",route="/api/v1/fast",status="200"'
+    wanted = f"http_server_request_duration_seconds_count{{{labels}}} 40.0"
+    for _ in range(4):
+        assert wanted in httpx2.get(f"{running.url}/metrics").text

@@ -1,0 +1,61 @@
+"""Starts that cannot succeed end with one clear sentence."""
+
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).parent
+
+
+def run(*arguments: str, **environment: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [sys.executable, "-m", "service_platform.server", *arguments],
+        cwd=HERE,
+        env={**os.environ, "PYTHONPATH": str(HERE), "HOST": "127.0.0.1", **environment},
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+
+
+def test_a_taken_port_is_told() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        ended = run("waiting:make", "--port", str(port))
+    assert ended.returncode == 1
+    assert ended.stderr == (
+        f"Port {port} is taken by another process; stop it or set PORT to a free one.\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("path", "sentence"),
+    [
+        ("nowhere.app:make", "There is no module 'nowhere'"),
+        ("waiting:nothing", "The module 'waiting' has no function 'nothing'."),
+        ("waiting", "is not of the form module:function"),
+    ],
+)
+def test_an_application_that_is_not_there_is_told(path: str, sentence: str) -> None:
+    ended = run(path, "--port", "0")
+    assert ended.returncode == 1
+    assert sentence in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+def test_wrong_settings_end_with_their_own_status() -> None:
+    ended = run("waiting:make", "--port", "0", ENVIRONMENT="production", LOG_LEVEL="loud")
+    assert ended.returncode == 78
+    assert "SECRET_KEY" in ended.stderr
+    assert "LOG_LEVEL" in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+def test_an_address_of_another_machine_is_told() -> None:
+    ended = run("waiting:make", "--host", "203.0.113.9", "--port", "0")
+    assert (ended.returncode, "Cannot listen on 203.0.113.9" in ended.stderr) == (1, True)

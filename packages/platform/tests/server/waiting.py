@@ -1,0 +1,27 @@
+"""A service for the server tests: fast, slow and endless answers."""
+
+import asyncio
+
+from service_platform.app import ServiceApp, create_app
+from service_platform.routing import Router
+from service_platform.settings import PlatformSettings, load_settings
+
+router = Router()
+
+
+@router.get("/fast")
+async def fast() -> dict[str, bool]:
+    return {"fast": True}
+
+
+@router.get("/slow")
+async def slow(seconds: float) -> dict[str, float]:
+    await asyncio.sleep(seconds)
+    return {"waited": seconds}
+
+
+def make() -> ServiceApp:
+    settings = load_settings(
+        PlatformSettings, rate_limit_enabled=False, environment="test", log_format="json"
+    )
+    return create_app(settings, routers=[router], resources=[])
