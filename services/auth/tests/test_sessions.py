@@ -156,6 +156,15 @@ async def test_roles_are_given_and_taken(
     assert (await person.me()).status_code == 401
 
 
+async def test_a_token_with_less_than_the_account_has_no_roles(
+    client: AsyncClient, admin: Person
+) -> None:
+    await admin.log_in(scope="items:read users:read")
+    assert (await client.get(f"{AUTH}/accounts", headers=admin.headers)).status_code == 403
+    await admin.log_in()
+    assert (await client.get(f"{AUTH}/accounts", headers=admin.headers)).status_code == 200
+
+
 async def test_admins_cannot_lock_themselves_out(client: AsyncClient, admin: Person) -> None:
     url = f"{AUTH}/accounts/{admin.id}"
     bodies: list[dict[str, object]] = [{"is_active": False}, {"roles": []}]

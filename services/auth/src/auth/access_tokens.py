@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from typing import Any
 from uuid import UUID
 
-from auth.settings import AuthSettings
+from auth.settings import ACCOUNT_SCOPE, AuthSettings
 from auth.signing_keys import SigningKeys
 from service_platform.ids import new_id
 
@@ -34,9 +34,14 @@ class AccessTokens:
         scope: str,
         session_id: UUID,
     ) -> str:
-        """A token for an account's session; it carries what services need to know the person."""
+        """A token for an account's session; it carries what services need to know the person.
+
+        Roles go with the scope `account` only: an admin who gives a tool a token for reading items
+        does not make the tool an admin.
+        """
+        acts_as_account = ACCOUNT_SCOPE in scope.split()
         claims = self._claims(account_id, client_id, scope) | {
-            "roles": list(roles),
+            "roles": list(roles) if acts_as_account else [],
             "sid": str(session_id),
             "email": email,
         }

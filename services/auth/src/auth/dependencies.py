@@ -12,6 +12,7 @@ from auth.grants import Caller, Grants
 from auth.oauth_errors import OAuthError
 from auth.repository import Record
 from auth.service import Accounts
+from auth.settings import ACCOUNT_SCOPE
 from service_platform.context import SCOPE_KEY, RequestContext
 from service_platform.database import DbReader
 from service_platform.errors import Forbidden, Unauthorized
@@ -47,7 +48,7 @@ class Owner:
 
 
 async def _owner(
-    principal: Annotated[Principal, RequireScope("account")], reader: DbReader
+    principal: Annotated[Principal, RequireScope(ACCOUNT_SCOPE)], reader: DbReader
 ) -> Owner:
     """Whoever acts on their own account.
 

@@ -8,6 +8,9 @@ from pydantic import Field, ValidationInfo, field_validator
 from service_platform.events.settings import EventSettings
 from service_platform.settings import Environment, StringList
 
+ACCOUNT_SCOPE: Final = "account"
+"""The scope that stands for acting as the account itself."""
+
 OWASP_MEMORY_KIB: Final = 19_456
 OWASP_TIME_COST: Final = 2
 """Argon2id with 19 MiB, two passes and one lane (OWASP Password Storage Cheat Sheet)."""
