@@ -148,6 +148,7 @@ class EndpointList:
     def __init__(self) -> None:
         self.connections: Counter[str] = Counter()
         self._pods: list[str] = []
+        self._forwarding: set[asyncio.Task[None]] = set()
         self._turn = 0
 
     def add(self, address: str) -> None:
@@ -164,8 +165,12 @@ class EndpointList:
 
     async def __aexit__(self, *exc: object) -> None:
         self._server.close()
+        await asyncio.gather(*self._forwarding)  # they end with their callers
 
     async def _forward(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._forwarding.add(task)
         self._turn += 1
         pod = self._pods[self._turn % len(self._pods)]
         self.connections[pod] += 1
@@ -184,3 +189,5 @@ async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
             writer.write(data)
             await writer.drain()
     writer.close()
+    with contextlib.suppress(ConnectionError):
+        await writer.wait_closed()
