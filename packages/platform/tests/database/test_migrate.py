@@ -2,7 +2,7 @@ import asyncio
 import os
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -14,6 +14,8 @@ from service_platform.database import migrate
 from service_platform.database.revisions import MigrationsError, revisions_of
 from service_platform.settings import PlatformSettings
 from service_platform.testing.databases import TestDatabases
+
+SAMPLE = Path(__file__).parents[1] / "sample"
 
 
 @pytest.fixture
@@ -46,7 +48,7 @@ def growing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     versions.mkdir(parents=True)
     (package / "__init__.py").touch()
     (package / "migrations" / "__init__.py").touch()
-    shop = Path(__file__).parents[1] / "sample" / "shop" / "migrations"
+    shop = SAMPLE / "shop" / "migrations"
     (package / "migrations" / "script.py.mako").write_text((shop / "script.py.mako").read_text())
     (package / "migrations" / "env.py").write_text(
         "from service_platform.database import new_metadata\n"
@@ -68,21 +70,22 @@ def write(versions: Path, number: int, body: str) -> None:
     )
 
 
-def run(*arguments: str, url: str, path: Path | None = None) -> subprocess.CompletedProcess[str]:
-    sample = Path(__file__).parents[1] / "sample"
-    environment = {
-        **os.environ,
-        "DATABASE_URL": url,
-        "PYTHONPATH": f"{path or sample}",
-        "ENVIRONMENT": "test",
-    }
-    return subprocess.run(
-        [sys.executable, "-m", "service_platform.database.migrate", *arguments],
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def run(empty_url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Runs the command in this process; returns exit status, output and error output."""
+
+    def call(*arguments: str, url: str = empty_url) -> tuple[int, str, str]:
+        monkeypatch.setenv("DATABASE_URL", url)
+        capsys.readouterr()
+        revisions_of.cache_clear()
+        status = migrate.main(arguments)
+        shown = capsys.readouterr()
+        return status, shown.out, shown.err
+
+    return call
 
 
 async def test_migrations_run_in_order_and_only_once(
@@ -163,56 +166,44 @@ async def test_two_newest_revisions_are_refused(growing: Path, settings: Platfor
         await migrate.status("growing", settings)
 
 
-def test_the_command_migrates_and_tells_where_a_database_stands(empty_url: str) -> None:
-    behind = run("shop", "status", url=empty_url)
-    assert (behind.returncode, behind.stdout) == (
-        3,
-        "shop: at no revision, newest is 0002, 2 to run.\n",
-    )
-    up = run("shop", "up", url=empty_url)
-    assert (up.returncode, up.stdout) == (0, "shop: 2 migrations run, now at 0002.\n")
-    current = run("shop", "status", url=empty_url)
-    assert (current.returncode, current.stdout) == (
-        0,
-        "shop: at 0002, newest is 0002, 0 to run.\n",
-    )
+def test_the_command_migrates_and_tells_where_a_database_stands(run: Run) -> None:
+    assert run("shop", "status") == (3, "shop: at no revision, newest is 0002, 2 to run.\n", "")
+    assert run("shop", "up") == (0, "shop: 2 migrations run, now at 0002.\n", "")
+    assert run("shop", "up") == (0, "shop: nothing to do, at 0002.\n", "")
+    assert run("shop", "status") == (0, "shop: at 0002, newest is 0002, 0 to run.\n", "")
 
 
-def test_the_command_writes_a_migration_from_the_models(
-    empty_url: str, growing: Path, tmp_path: Path
-) -> None:
+def test_the_command_writes_a_migration_from_the_models(run: Run, growing: Path) -> None:
     (growing.parents[1] / "migrations" / "env.py").write_text(
         "from service_platform.database.alembic_env import run\n"
         "from shop.models import Base\n\nrun(Base.metadata)\n"
     )
-    sample = Path(__file__).parents[1] / "sample"
-    path = Path(f"{tmp_path}{os.pathsep}{sample}")
-    first = run("growing", "new", "Initial tables!", url=empty_url, path=path)
-    assert first.returncode == 0, first.stderr
+    assert run("growing", "new", "Initial tables!")[0] == 0
     assert [file.name for file in growing.glob("*.py")] == ["0001_initial_tables.py"]
-    unmigrated = run("growing", "new", "again", url=empty_url, path=path)
-    assert (unmigrated.returncode, unmigrated.stderr) == (
-        1,
-        "growing: The database lacks migrations; run `up` first.\n",
-    )
-    assert run("growing", "up", url=empty_url, path=path).returncode == 0
-    nothing = run("growing", "new", "again", url=empty_url, path=path)
-    assert "nothing written" in nothing.stdout
+    message = "growing: The database lacks migrations; run `up` first.\n"
+    assert run("growing", "new", "again") == (1, "", message)
+    assert run("growing", "up")[0] == 0
+    assert "nothing written" in run("growing", "new", "again")[1]
 
 
 @pytest.mark.parametrize(
-    ("service", "change", "message"),
+    ("service", "url", "message"),
     [
-        ("nope", {}, "There is no package nope.migrations"),
-        ("shop", {"DATABASE_URL": "postgresql://x:secret@127.0.0.1:1/x"}, "cannot be reached"),
+        ("nope", "postgresql://x:secret@127.0.0.1:1/x", "There is no package nope.migrations"),
+        ("shop", "postgresql://x:secret@127.0.0.1:1/x", "cannot be reached"),
     ],
 )
-def test_what_goes_wrong_is_one_sentence(
-    empty_url: str, service: str, change: dict[str, str], message: str
-) -> None:
-    result = run(service, "up", url=change.get("DATABASE_URL", empty_url))
-    assert result.returncode == 1
-    assert result.stderr.startswith(f"{service}: ")
-    assert message in result.stderr
-    assert result.stderr.count("\n") == 1
-    assert "secret" not in result.stderr
+def test_what_goes_wrong_is_one_sentence(run: Run, service: str, url: str, message: str) -> None:
+    status, shown, error = run(service, "up", url=url)
+    assert (status, shown) == (1, "")
+    assert error.startswith(f"{service}: ")
+    assert message in error
+    assert error.count("\n") == 1
+    assert "secret" not in error
+
+
+def test_the_module_is_the_command(empty_url: str) -> None:
+    command = [sys.executable, "-m", "service_platform.database.migrate", "shop", "up"]
+    environment = {"DATABASE_URL": empty_url, "PYTHONPATH": str(SAMPLE), "PATH": os.defpath}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout == "shop: 2 migrations run, now at 0002.\n"

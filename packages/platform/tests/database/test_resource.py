@@ -1,5 +1,5 @@
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 
 import pytest
 from shop.models import Product
@@ -15,17 +15,37 @@ from service_platform.testing.databases import TestDatabases, migrate
 from service_platform.testing.local_servers import LocalPostgres
 
 ONE = select(literal(1))
+PASSWORD = "secret-password"
+
+
+Connect = Callable[..., Database]
+
+
+@pytest.fixture(scope="module")
+def migrated_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalPostgres]:
+    """A server of this module's own, with the shop's database."""
+    server = LocalPostgres(tmp_path_factory.mktemp("mortal") / "postgres", durable=False)
+    server.start()
+    server.create_role("shop", PASSWORD)
+    server.create_database("shop", owner="shop")
+    migrate("shop", server.url_for("shop", user="shop", password=PASSWORD))
+    yield server
+    server.remove()
 
 
 @pytest.fixture
-async def connected(
-    own_postgres: LocalPostgres,
-) -> AsyncIterator[Callable[..., Database]]:
-    """Databases on a server of the test's own, with the settings it likes."""
-    own_postgres.create_role("shop", "secret-password")
-    own_postgres.create_database("shop", owner="shop")
-    url = own_postgres.url_for("shop", user="shop", password="secret-password")
-    migrate("shop", url)
+def mortal_server(migrated_server: LocalPostgres) -> Iterator[LocalPostgres]:
+    """The same, to be killed, restarted and paused; each test finds it running."""
+    migrated_server.start()
+    yield migrated_server
+    if migrated_server.running:
+        migrated_server.resume()
+
+
+@pytest.fixture
+async def connected(mortal_server: LocalPostgres) -> AsyncIterator[Connect]:
+    """Databases on that server, with the settings a test likes."""
+    url = mortal_server.url_for("shop", user="shop", password=PASSWORD)
     made: list[Database] = []
 
     def connect(**settings: object) -> Database:
@@ -83,7 +103,7 @@ async def test_a_schema_older_than_the_code_is_refused_and_a_newer_one_accepted(
 
 
 async def test_a_busy_pool_does_not_make_the_database_look_unavailable(
-    connected: Callable[..., Database],
+    connected: Connect,
 ) -> None:
     database = connected(database_pool_size=2)
     async with database.engine.connect(), database.engine.connect():
@@ -93,7 +113,7 @@ async def test_a_busy_pool_does_not_make_the_database_look_unavailable(
 
 
 async def test_a_pool_without_a_free_connection_is_an_error_in_time(
-    connected: Callable[..., Database],
+    connected: Connect,
 ) -> None:
     database = connected(database_pool_size=1, database_pool_timeout_seconds=0.05)
     async with database.engine.connect():
@@ -105,7 +125,7 @@ async def test_a_pool_without_a_free_connection_is_an_error_in_time(
 
 
 async def test_overflow_connections_are_closed_after_use(
-    connected: Callable[..., Database],
+    connected: Connect,
 ) -> None:
     database = connected(database_pool_size=1, database_max_overflow=3)
     slow = select(func.pg_backend_pid(), func.pg_sleep(0.05))
@@ -119,14 +139,14 @@ async def test_overflow_connections_are_closed_after_use(
 
 
 async def test_reads_and_writes_go_on_after_a_restart_without_a_failure(
-    connected: Callable[..., Database], own_postgres: LocalPostgres
+    connected: Connect, mortal_server: LocalPostgres
 ) -> None:
     database = connected(database_pool_size=5)
     sleep = select(func.pg_sleep(0.01))
     await asyncio.gather(*(database.reader.scalar(sleep) for _ in range(5)))
-    await asyncio.to_thread(own_postgres.restart)
+    await asyncio.to_thread(mortal_server.restart)
     assert await asyncio.gather(*(database.reader.scalar(ONE) for _ in range(20))) == [1] * 20
-    await asyncio.to_thread(own_postgres.restart)
+    await asyncio.to_thread(mortal_server.restart)
 
     async def write(number: int) -> None:
         async def add(session: object) -> None:
@@ -140,15 +160,15 @@ async def test_reads_and_writes_go_on_after_a_restart_without_a_failure(
 
 
 async def test_reads_in_flight_survive_a_restart(
-    connected: Callable[..., Database], own_postgres: LocalPostgres
+    connected: Connect, mortal_server: LocalPostgres
 ) -> None:
     database = connected(database_pool_size=5)
     stop = asyncio.Event()
     done = 0
 
     def crash() -> None:
-        own_postgres.kill()
-        own_postgres.start()
+        mortal_server.kill()
+        mortal_server.start()
 
     async def keep_reading() -> None:
         nonlocal done
@@ -157,7 +177,7 @@ async def test_reads_in_flight_survive_a_restart(
             done += 1
 
     readers = [asyncio.create_task(keep_reading()) for _ in range(8)]
-    for way in (own_postgres.restart, crash):
+    for way in (mortal_server.restart, crash):
         await asyncio.sleep(0.1)
         before = done
         await asyncio.to_thread(way)
@@ -168,11 +188,11 @@ async def test_reads_in_flight_survive_a_restart(
 
 
 async def test_a_server_that_is_away_is_told_at_once_and_used_again(
-    connected: Callable[..., Database], own_postgres: LocalPostgres
+    connected: Connect, mortal_server: LocalPostgres
 ) -> None:
     database = connected()
     await database.check()
-    await asyncio.to_thread(own_postgres.kill)
+    await asyncio.to_thread(mortal_server.kill)
     with pytest.raises(DatabaseUnavailableError):
         await database.reader.scalar(ONE)
     with pytest.raises(HealthCheckError, match="database_unavailable"):
@@ -181,44 +201,48 @@ async def test_a_server_that_is_away_is_told_at_once_and_used_again(
         await database.run(lambda session: session.execute(ONE))
     await database.stop()
     await database.start()
-    await asyncio.to_thread(own_postgres.start)
+    await asyncio.to_thread(mortal_server.start)
     assert await database.reader.scalar(ONE) == 1
     await database.check()
 
 
 async def test_a_server_that_does_not_answer_is_given_up(
-    connected: Callable[..., Database], own_postgres: LocalPostgres, monkeypatch: pytest.MonkeyPatch
+    connected: Connect,
+    mortal_server: LocalPostgres,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("service_platform.database.engine.ANSWER_MARGIN_SECONDS", 0.1)
     database = connected(
         database_statement_timeout_seconds=0.2, database_connect_timeout_seconds=0.3
     )
     await database.reader.scalar(ONE)
-    await asyncio.to_thread(own_postgres.pause)
+    await asyncio.to_thread(mortal_server.pause)
     with pytest.raises(DatabaseUnavailableError, match="no_answer"):
         await database.reader.scalar(ONE)
     with pytest.raises(DatabaseUnavailableError, match="connect_timeout"):
         await database.run(lambda session: session.execute(ONE))
-    await asyncio.to_thread(own_postgres.resume)
+    await asyncio.to_thread(mortal_server.resume)
     assert await database.reader.scalar(ONE) == 1
 
 
 async def test_a_session_whose_server_stops_answering_fails_in_time(
-    connected: Callable[..., Database], own_postgres: LocalPostgres, monkeypatch: pytest.MonkeyPatch
+    connected: Connect,
+    mortal_server: LocalPostgres,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("service_platform.database.engine.ANSWER_MARGIN_SECONDS", 0.1)
     database = connected(database_statement_timeout_seconds=0.2)
     async with database.session() as session:
         await session.execute(ONE)
-        await asyncio.to_thread(own_postgres.pause)
+        await asyncio.to_thread(mortal_server.pause)
         with pytest.raises(DatabaseUnavailableError, match="no_answer"):
             await session.execute(ONE)
-        await asyncio.to_thread(own_postgres.resume)
+        await asyncio.to_thread(mortal_server.resume)
     assert await database.reader.scalar(ONE) == 1
 
 
 async def test_a_long_statement_is_cancelled_by_the_server(
-    connected: Callable[..., Database],
+    connected: Connect,
 ) -> None:
     database = connected(database_statement_timeout_seconds=0.1)
     for _ in range(3):
@@ -252,8 +276,8 @@ async def test_an_address_that_demands_tls_never_connects_without(database_url: 
     await database.stop()
 
 
-async def test_no_failure_shows_the_password(own_postgres: LocalPostgres) -> None:
-    url = own_postgres.url_for("postgres", password="wrong-secret")
+async def test_no_failure_shows_the_password(mortal_server: LocalPostgres) -> None:
+    url = mortal_server.url_for("postgres", password="wrong-secret")
     database = Database(make_settings(url), migrations="shop.migrations")
     with pytest.raises(DatabaseUnavailableError) as caught:
         await database.reader.scalar(ONE)

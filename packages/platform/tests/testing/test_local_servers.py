@@ -26,6 +26,7 @@ from service_platform.testing.local_servers import (
     launcher,
 )
 
+NO_RETRY = Retry(NoBackoff(), 0)
 KINDS = [LocalPostgres, LocalValkey]
 
 
@@ -192,7 +193,7 @@ def test_a_recorded_process_id_of_some_other_program_is_not_believed(server: Loc
 
 def test_a_paused_server_keeps_connections_open_and_does_not_answer(tmp_path: Path) -> None:
     with LocalValkey(tmp_path / "data", durable=False) as server:
-        client = redis.Redis(port=server.port, socket_timeout=0.2, retry=Retry(NoBackoff(), 0))
+        client = redis.Redis(port=server.port, socket_timeout=0.2, retry=NO_RETRY)
         client.ping()
         server.pause()
         with pytest.raises(redis.TimeoutError):
@@ -262,7 +263,10 @@ def test_valkey_demands_a_password_when_it_has_one(tmp_path: Path) -> None:
     with LocalValkey(tmp_path / "data", password="s3/cret:1", durable=False) as server:
         with redis.Redis.from_url(server.url) as client:
             assert client.ping()
-        with redis.Redis(port=server.port) as stranger, pytest.raises(redis.AuthenticationError):
+        with (
+            redis.Redis(port=server.port, retry=NO_RETRY) as stranger,
+            pytest.raises(redis.AuthenticationError),
+        ):
             stranger.ping()
         assert "s3/cret" not in Path(f"/proc/{server.pid}/cmdline").read_text()
         assert stat.S_IMODE((server.data_dir / "valkey.conf").stat().st_mode) == 0o600

@@ -34,6 +34,7 @@ from urllib.parse import quote, unquote, urlsplit
 
 HOST = "127.0.0.1"
 POLL_SECONDS = 0.005
+ORPHANS_SECONDS = 3.0
 SUPERUSER = "postgres"
 
 T = TypeVar("T")
@@ -104,7 +105,7 @@ class LocalServer(ABC):
         self._launch()
         while not self._answers():
             if self._process is None or self._process.poll() is not None:
-                if not self._may_try_again():
+                if not self._may_try_again() or time.monotonic() > deadline:
                     raise LocalServerError(self._why_it_ended())
                 time.sleep(POLL_SECONDS)
                 self._launch()
@@ -218,15 +219,24 @@ class LocalServer(ABC):
             self.stop()
 
     def _require_free_port(self) -> None:
+        """Waits a moment for the children of a killed server to let go of its port."""
+        deadline = time.monotonic() + (ORPHANS_SECONDS if self._recorded_pid() else 0)
+        while not self._port_is_free():
+            if time.monotonic() > deadline:
+                raise LocalServerError(
+                    f"{self.product} cannot start because port {self.port} is taken "
+                    "by another program; end that program or choose another port."
+                )
+            time.sleep(POLL_SECONDS)
+
+    def _port_is_free(self) -> bool:
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
                 probe.bind((HOST, self.port))
             except OSError:
-                raise LocalServerError(
-                    f"{self.product} cannot start because port {self.port} is taken "
-                    "by another program; end that program or choose another port."
-                ) from None
+                return False
+            return True
 
     def _why_it_ended(self) -> str:
         lines = self.log_file.read_text(errors="replace").strip().splitlines()
