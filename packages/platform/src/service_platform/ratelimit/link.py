@@ -57,6 +57,7 @@ class Link:
 
     def begin(self) -> None:
         """Connect, and stay connected, in a task of its own."""
+        self._first_try = asyncio.Event()
         self._task = asyncio.create_task(self._stay_connected(), name=f"redis {self.address}")
 
     async def first_try(self, seconds: float = PROBE_TIMEOUT_SECONDS) -> None:
@@ -68,6 +69,9 @@ class Link:
     async def stop(self) -> None:
         """Close the connection and connect no more."""
         task, self._task = self._task, None
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
         if task is not None:
             task.cancel()
             with suppress(asyncio.CancelledError):

@@ -66,6 +66,7 @@ class RedisStore:
         """Close every connection."""
         if self._cluster is not None:
             await self._cluster.stop()
+            self._cluster = None
         await self._seed.stop()
 
     @property
