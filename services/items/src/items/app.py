@@ -1,0 +1,20 @@
+"""The items service: what it is made of."""
+
+from items import routes
+from items.settings import ItemsSettings
+from service_platform import app as platform
+from service_platform.cache import Cache
+from service_platform.database import Database
+from service_platform.identity import TokenVerifier
+from service_platform.settings import load_settings
+
+
+def create_app(settings: ItemsSettings | None = None) -> platform.ServiceApp:
+    """Make the application."""
+    settings = settings or load_settings(ItemsSettings)
+    database = Database(settings, migrations="items.migrations")
+    return platform.create_app(
+        settings,
+        routers=[routes.router],
+        resources=[database, Cache(settings), TokenVerifier(settings)],
+    )

@@ -1,0 +1,68 @@
+"""Tables of items: items, accounts that are gone, idempotency keys."""
+
+import uuid
+from datetime import datetime
+from decimal import Decimal
+
+from sqlalchemy import CheckConstraint, Computed, Index, Numeric, func, text
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+from service_platform.database import (
+    COLUMN_TYPES,
+    Identified,
+    Timestamped,
+    Versioned,
+    new_metadata,
+)
+from service_platform.database.search import words_of
+from service_platform.idempotency import idempotency_table
+
+
+class Base(DeclarativeBase):
+    """Everything in the database of items."""
+
+    metadata = new_metadata()
+    type_annotation_map = COLUMN_TYPES
+
+
+class Item(Identified, Timestamped, Versioned, Base):
+    """A thing that belongs to an account.
+
+    Every order a list can have is an index that begins with the owner and ends with the id, so a
+    page costs the same however deep it lies. `price_order` is the price, and behind every price
+    for items without one, so that it is never NULL and the index answers that order too.
+    """
+
+    __tablename__ = "items"
+
+    owner_id: Mapped[uuid.UUID]
+    name: Mapped[str]
+    description: Mapped[str | None]
+    price: Mapped[Decimal | None]
+    tags: Mapped[list[str]] = mapped_column(server_default=text("'{}'"))
+    price_order: Mapped[Decimal] = mapped_column(
+        Numeric(13, 2), Computed("coalesce(price, 10000000000)", persisted=True), deferred=True
+    )
+    words: Mapped[str] = words_of("name", "description")
+
+    __table_args__ = (
+        CheckConstraint("price >= 0", name="price_not_negative"),
+        Index(None, "owner_id", "created_at", "id"),
+        Index(None, "owner_id", "name", "id"),
+        Index(None, "owner_id", "price_order", "id"),
+        Index(None, "owner_id", "updated_at", "id"),
+        Index(None, "tags", postgresql_using="gin"),
+        Index(None, "words", postgresql_using="gin"),
+    )
+
+
+class ClosedAccount(Base):
+    """An account that is gone: a token that is still on its way must not make items for it."""
+
+    __tablename__ = "closed_accounts"
+
+    account_id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
+    closed_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+
+idempotency_keys = idempotency_table(Base.metadata)

@@ -1,0 +1,54 @@
+"""Tables of users: profiles, accounts that are gone."""
+
+import uuid
+from datetime import datetime
+
+from sqlalchemy import Index, func
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+from service_platform.database import COLUMN_TYPES, Timestamped, Versioned, new_metadata
+from service_platform.database.search import words_of
+from service_platform.events.models import InboxSubjectTable, InboxTable
+
+
+class Base(DeclarativeBase):
+    """Everything in the database of users."""
+
+    metadata = new_metadata()
+    type_annotation_map = COLUMN_TYPES
+
+
+class Profile(Timestamped, Versioned, Base):
+    """What an account shows of itself. Auth owns the address, the account's owner the rest.
+
+    `id` is the account's.
+    """
+
+    __tablename__ = "profiles"
+
+    id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
+    email: Mapped[str]
+    full_name: Mapped[str | None]
+    bio: Mapped[str | None]
+    avatar_url: Mapped[str | None]
+    locale: Mapped[str | None]
+    words: Mapped[str] = words_of("full_name", "email")
+
+    __table_args__ = (Index(None, "words", postgresql_using="gin"),)
+
+
+class ClosedAccount(Base):
+    """An account that is gone: a token that is still on its way must not bring its profile back."""
+
+    __tablename__ = "closed_accounts"
+
+    account_id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
+    closed_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+
+class Inbox(InboxTable, Base):
+    """Account events that were applied."""
+
+
+class InboxSubject(InboxSubjectTable, Base):
+    """How far the events of each account were applied."""
