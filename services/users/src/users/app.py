@@ -1,0 +1,20 @@
+"""The users service: what it is made of."""
+
+from service_platform import app as platform
+from service_platform.cache import Cache
+from service_platform.database import Database
+from service_platform.identity import TokenVerifier
+from service_platform.settings import load_settings
+from users import routes
+from users.settings import UsersSettings
+
+
+def create_app(settings: UsersSettings | None = None) -> platform.ServiceApp:
+    """Make the application."""
+    settings = settings or load_settings(UsersSettings)
+    database = Database(settings, migrations="users.migrations")
+    return platform.create_app(
+        settings,
+        routers=[routes.router],
+        resources=[database, Cache(settings), TokenVerifier(settings)],
+    )

@@ -1,0 +1,9 @@
+"""What the routes of users ask of their caller."""
+
+from typing import Annotated
+
+from service_platform.identity import Principal, RequireRole, RequireScope
+
+ProfileReader = Annotated[Principal, RequireScope("users:read")]
+ProfileWriter = Annotated[Principal, RequireScope("users:write")]
+Admin = Annotated[Principal, RequireRole("admin")]

@@ -1,0 +1,78 @@
+"""What users asks of its database; each function is named for the question it answers."""
+
+from collections.abc import Mapping
+from typing import Any, Final, TypeAlias
+from uuid import UUID
+
+from sqlalchemy import Row, bindparam, desc, exists, literal, select, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from service_platform.database import Reader
+from service_platform.database.search import has_words
+from service_platform.pagination import Keyset, PageParams, Slice, fetch_page
+from users.models import ClosedAccount, Profile
+
+Record: TypeAlias = Row[*tuple[Any, ...]]
+"""A row of columns."""
+
+COLUMNS: Final = (
+    Profile.id,
+    Profile.email,
+    Profile.full_name,
+    Profile.bio,
+    Profile.avatar_url,
+    Profile.locale,
+    Profile.created_at,
+    Profile.updated_at,
+    Profile.version,
+)
+
+_PROFILE: Final = select(*COLUMNS).where(Profile.id == bindparam("account_id"))
+_NEWEST: Final = Keyset("-id", desc(Profile.id))
+"""Account ids are UUIDv7: the newest account has the greatest."""
+
+
+async def profile_of(reader: Reader, account_id: UUID) -> Record | None:
+    """The account's profile."""
+    return await reader.one_or_none(_PROFILE, {"account_id": account_id})
+
+
+async def page_of_profiles(reader: Reader, page: PageParams, q: str | None) -> Slice[Record]:
+    """A page of all profiles, or of those with the words of `q` in name or address."""
+    statement: Any = select(*COLUMNS)
+    if q:
+        statement = statement.where(has_words(Profile.words, q))
+    return await fetch_page(reader, statement, _NEWEST, page, filters={"q": q})
+
+
+async def add_profile(
+    session: AsyncSession, account_id: UUID, email: str, full_name: str | None
+) -> None:
+    """Write the profile of an account, unless it is there or the account is closed."""
+    closed = exists().where(ClosedAccount.account_id == account_id)
+    row = select(literal(account_id), literal(email), literal(full_name)).where(~closed)
+    await session.execute(
+        insert(Profile).from_select(["id", "email", "full_name"], row).on_conflict_do_nothing()
+    )
+
+
+async def version_to_change(session: AsyncSession, account_id: UUID) -> int | None:
+    """The version of the account's profile; nobody else changes it until the transaction ends."""
+    version: int | None = await session.scalar(
+        select(Profile.version).where(Profile.id == account_id).with_for_update()
+    )
+    return version
+
+
+async def change_profile(
+    session: AsyncSession, account_id: UUID, values: Mapping[str, Any]
+) -> Record:
+    """Write new values, as the next version."""
+    changed = await session.execute(
+        update(Profile)
+        .where(Profile.id == account_id)
+        .values(**values, version=Profile.version + 1)
+        .returning(*COLUMNS)
+    )
+    return changed.one()
