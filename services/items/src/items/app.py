@@ -1,10 +1,14 @@
 """The items service: what it is made of."""
 
 from items import routes
+from items.erasure import Erasure
+from items.events import GROUP, handlers
 from items.settings import ItemsSettings
 from service_platform import app as platform
 from service_platform.cache import Cache
 from service_platform.database import Database
+from service_platform.events import Consumer
+from service_platform.events.accounts import STREAM
 from service_platform.identity import TokenVerifier
 from service_platform.settings import load_settings
 
@@ -16,5 +20,11 @@ def create_app(settings: ItemsSettings | None = None) -> platform.ServiceApp:
     return platform.create_app(
         settings,
         routers=[routes.router],
-        resources=[database, Cache(settings), TokenVerifier(settings)],
+        resources=[
+            database,
+            Cache(settings),
+            TokenVerifier(settings),
+            Consumer(settings, database, stream=STREAM, group=GROUP, handlers=handlers),
+            Erasure(settings, database),
+        ],
     )

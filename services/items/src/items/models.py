@@ -15,6 +15,7 @@ from service_platform.database import (
     new_metadata,
 )
 from service_platform.database.search import words_of
+from service_platform.events.models import InboxSubjectTable, InboxTable
 from service_platform.idempotency import idempotency_table
 
 
@@ -63,6 +64,25 @@ class ClosedAccount(Base):
 
     account_id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
     closed_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    erase_at: Mapped[datetime | None] = mapped_column(
+        server_default=func.now(), doc="When to delete its items (`erasure.py`); NULL when done."
+    )
+
+    __table_args__ = (
+        Index(
+            "ix_closed_accounts_erase_at",
+            "erase_at",
+            postgresql_where=text("erase_at IS NOT NULL"),
+        ),
+    )
+
+
+class Inbox(InboxTable, Base):
+    """Account events that were applied."""
+
+
+class InboxSubject(InboxSubjectTable, Base):
+    """How far the events of each account were applied."""
 
 
 idempotency_keys = idempotency_table(Base.metadata)

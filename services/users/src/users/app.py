@@ -3,9 +3,12 @@
 from service_platform import app as platform
 from service_platform.cache import Cache
 from service_platform.database import Database
+from service_platform.events import Consumer
+from service_platform.events.accounts import STREAM
 from service_platform.identity import TokenVerifier
 from service_platform.settings import load_settings
 from users import routes
+from users.events import GROUP, handlers
 from users.settings import UsersSettings
 
 
@@ -16,5 +19,10 @@ def create_app(settings: UsersSettings | None = None) -> platform.ServiceApp:
     return platform.create_app(
         settings,
         routers=[routes.router],
-        resources=[database, Cache(settings), TokenVerifier(settings)],
+        resources=[
+            database,
+            Cache(settings),
+            TokenVerifier(settings),
+            Consumer(settings, database, stream=STREAM, group=GROUP, handlers=handlers),
+        ],
     )
