@@ -146,7 +146,6 @@ def _short_access(event: dict[str, Any]) -> dict[str, Any]:
     """On a terminal an access line is read by a person: method, path, status, time."""
     duration = float(event.get("http.server.request.duration", 0.0)) * 1000
     return {
-        "timestamp": event.get("timestamp"),
         "level": event["level"],
         "event": f"{event['http.request.method']} {event['url.path']}",
         "status": event["http.response.status_code"],

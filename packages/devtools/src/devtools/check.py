@@ -1,0 +1,128 @@
+"""`./dev check`: format, lint, types, import contracts, lock file, manifests, all at once."""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Final
+
+import typer
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from devtools.project import ROOT, uv_command
+
+TYPED: Final = ("packages", "services", "benchmarks", "tests")
+"""Folders whose types are checked."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One check.
+
+    Attributes:
+        name: for people.
+        command: exit status 0 means well.
+        remedy: what to do when it is not.
+    """
+
+    name: str
+    command: tuple[str, ...]
+    remedy: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a check went."""
+
+    passed: bool
+    seconds: float
+    output: str
+
+
+def steps() -> list[Step]:
+    """What is checked in this checkout; the longest first, so that it is not waited for last."""
+    tool = (sys.executable, "-m")
+    folders = [name for name in TYPED if (ROOT / name).is_dir()]
+    found = [
+        Step("types", (*tool, "mypy", *folders)),
+        Step("format", (*tool, "ruff", "format", "--check", "--quiet", "."), "./dev fix"),
+        Step("lint", (*tool, "ruff", "check", "--quiet", "."), "./dev fix mends some of it"),
+        Step("imports", (str(_script("lint-imports")), "--no-logo")),
+    ]
+    if uv := uv_command():
+        found.append(Step("lock file", (uv, "lock", "--check", "--quiet"), "./dev fix"))
+    if (ROOT / "infra" / "k8s").is_dir():
+        found.insert(1, Step("manifests", (*tool, "devtools", "manifests")))
+    return found
+
+
+def check() -> None:
+    """Run every check; shows the output of those that fail."""
+    console = Console(highlight=False, soft_wrap=True)
+    todo, began = steps(), time.monotonic()
+    outcomes: dict[str, Outcome] = {}
+    # Without a terminal the table is printed once, when it is complete.
+    with (
+        Live(_table(todo, outcomes), console=console, auto_refresh=False, transient=False) as live,
+        ThreadPoolExecutor(max(2, os.cpu_count() or 2)) as threads,
+    ):
+
+        def carry_out(step: Step) -> None:
+            outcomes[step.name] = run(step.command)
+            live.update(_table(todo, outcomes), refresh=console.is_terminal)
+
+        list(threads.map(carry_out, todo))
+    failed = [step for step in todo if not outcomes[step.name].passed]
+    for step in failed:
+        console.rule(Text(step.name, style="bold red"), align="left", style="dim")
+        console.print(Text(outcomes[step.name].output or "It wrote nothing."))
+    seconds = f"{time.monotonic() - began:.1f} s"
+    console.print()
+    if not failed:
+        console.print(Text("  ✓ ", style="green").append(f"All is well, in {seconds}.", "bold"))
+        return
+    names = ", ".join(step.name for step in failed)
+    console.print(Text("  ✗ ", style="bold red").append(f"Not well: {names} ({seconds}).", "bold"))
+    for step in failed:
+        if step.remedy:
+            console.print(f"    {step.name}: {step.remedy}")
+    raise typer.Exit(1)
+
+
+def run(command: Sequence[str]) -> Outcome:
+    """Run one check in the root folder."""
+    began = time.monotonic()
+    done = subprocess.run(  # noqa: S603 - our own tools
+        command,
+        cwd=ROOT,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        check=False,
+    )
+    return Outcome(done.returncode == 0, time.monotonic() - began, done.stdout.strip())
+
+
+def _table(todo: Sequence[Step], outcomes: dict[str, Outcome]) -> Table:
+    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+    for step in todo:
+        outcome = outcomes.get(step.name)
+        if outcome is None:
+            table.add_row("  [dim]·[/]", step.name, "[dim]running[/]")
+            continue
+        mark = "  [green]✓[/]" if outcome.passed else "  [bold red]✗[/]"
+        table.add_row(mark, step.name, f"[dim]{outcome.seconds:5.1f} s[/]")
+    return table
+
+
+def _script(name: str) -> str:
+    """A command that a package installed beside this Python."""
+    return os.path.join(os.path.dirname(sys.executable), name)  # noqa: PTH118, PTH120 - the environment's own link, unresolved

@@ -1,0 +1,80 @@
+"""The list of commands; each is one module, loaded when it is asked for."""
+
+import importlib
+from typing import Any, Final
+
+import typer
+from typer.core import TyperGroup
+
+COMMANDS: Final = {
+    "up": "devtools.up:up",
+    "status": "devtools.status:status",
+    "logs": "devtools.logs:logs",
+    "down": "devtools.down:down",
+    "test": "devtools.test:test",
+    "check": "devtools.check:check",
+    "fix": "devtools.fix:fix",
+    "migrate": "devtools.migrate:app",
+    "seed": "devtools.seed:seed",
+    "routes": "devtools.routes:routes",
+    "events": "devtools.forward:events",
+    "auth": "devtools.forward:auth",
+    "bench": "devtools.bench:bench",
+    "manifests": "devtools.manifests:manifests",
+    "image": "devtools.image:image",
+}
+"""In the order in which `--help` lists them."""
+
+PASSED_THROUGH: Final = frozenset({"test", "events", "auth", "bench"})
+"""Commands whose arguments belong to another program, `--help` included."""
+
+
+class Commands(TyperGroup):
+    """Typer's group, which would otherwise load every command to run one."""
+
+    def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002 - of the base class
+        """The names of all commands."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ARG002 - of the base class
+        """A command by its name, None when there is no such command."""
+        if cmd_name not in COMMANDS:
+            return None
+        module, _, name = COMMANDS[cmd_name].partition(":")
+        found = getattr(importlib.import_module(module), name)
+        if isinstance(found, typer.Typer):
+            return _named(typer.main.get_group(found), cmd_name)
+        single = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+        settings: dict[str, Any] = {}
+        if cmd_name in PASSED_THROUGH:
+            settings["context_settings"] = {
+                "allow_extra_args": True,
+                "ignore_unknown_options": True,
+                "help_option_names": [],
+            }
+        single.command(cmd_name, **settings)(found)
+        return _named(typer.main.get_command(single), cmd_name)
+
+
+def _named(command: Any, name: str) -> Any:
+    command.name = name
+    return command
+
+
+app = typer.Typer(
+    cls=Commands,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Run, test, check and look at the whole system on this machine.",
+)
+
+
+@app.callback()
+def _dev() -> None:
+    """Run, test, check and look at the whole system on this machine."""
+
+
+def main() -> None:
+    """Run the command that the arguments name."""
+    app(prog_name="./dev")

@@ -1,0 +1,65 @@
+"""The environment variables that make a service use the local system."""
+
+import os
+from collections.abc import Mapping
+
+from dotenv import dotenv_values
+
+from devtools.credentials import Credentials
+from devtools.databases import url_of
+from devtools.project import ROOT
+from devtools.services import AUTH, Service
+from devtools.state import State
+
+OWN = frozenset({"DATABASE_URL", "REDIS_URL", "PORT", "WORKERS", "WEB_CONCURRENCY", "PROJECT_NAME"})
+"""Said by the local system for each service, whatever is said for all."""
+
+
+def told() -> dict[str, str]:
+    """What this person has set for the services: variables, else `.env` of the checkout."""
+    in_file = {name: value for name, value in dotenv_values(ROOT / ".env").items() if value}
+    return {**in_file, **os.environ}
+
+
+def environment_of(
+    service: Service, state: State, *, offset: int = 0, workers: int = 1
+) -> dict[str, str]:
+    """The whole environment of a service's process.
+
+    Args:
+        service: the service.
+        state: with the addresses of PostgreSQL and Redis.
+        offset: added to every port.
+        workers: server processes.
+    """
+    keys = Credentials()
+    issuer = f"http://localhost:{AUTH.port + offset}"
+    inherited = {name: value for name, value in told().items() if name.upper() not in OWN}
+    defaults = {
+        "HOST": "127.0.0.1",
+        "SECRET_KEY": keys.secret(f"{service.name}.secret_key"),
+        "LOG_FORMAT": "console",
+        "JWT_ISSUER": issuer,
+        "AUTH_URL": issuer,
+        "DRAIN_DELAY_SECONDS": "0",
+        "SHUTDOWN_TIMEOUT_SECONDS": "3",
+    }
+    return {
+        **defaults,
+        **inherited,
+        "ENVIRONMENT": "development",
+        "PROJECT_NAME": service.name,
+        "DATABASE_URL": url_of(service, state.postgres_url, keys),
+        "REDIS_URL": state.redis_url,
+        "PORT": str(service.port + offset),
+        "WORKERS": str(workers),
+        "PYTHONUNBUFFERED": "1",
+    }
+
+
+def for_reading(service: Service) -> Mapping[str, str]:
+    """An environment in which an application can be made and looked at, but not started."""
+    state = State(
+        pid=0, postgres_url="postgresql://nobody@127.0.0.1/x", redis_url="redis://127.0.0.1"
+    )
+    return {**environment_of(service, state), "LOG_LEVEL": "ERROR"}

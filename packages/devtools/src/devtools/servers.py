@@ -1,0 +1,137 @@
+"""PostgreSQL and Valkey for the local system: from wheels, or those that variables name."""
+
+import contextlib
+import shutil
+import socket
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Final
+from urllib.parse import urlsplit
+
+from devtools import state
+from devtools.credentials import Credentials
+from devtools.environment import told
+from devtools.project import state_dir
+from devtools.state import State
+from service_platform.testing.local_servers import (
+    HOST,
+    LocalPostgres,
+    LocalServer,
+    LocalValkey,
+    free_port,
+)
+
+POSTGRES_PORT: Final = 15432
+VALKEY_PORT: Final = 16379
+"""Wanted, so that other programs can be told once; a free one is taken where they are taken."""
+
+
+class ServerSettingError(Exception):
+    """A variable that names a server makes no sense; the message is one sentence."""
+
+
+class Servers:
+    """PostgreSQL and Valkey of the local system.
+
+    Args:
+        offset: added to the wanted ports.
+
+    Attributes:
+        local: those that are started here, by product.
+    """
+
+    def __init__(self, *, offset: int = 0) -> None:
+        named = told()
+        self._postgres_url = named.get("DATABASE_URL") or ""
+        self._redis_url = named.get("REDIS_URL") or ""
+        self._require_scheme("DATABASE_URL", self._postgres_url, {"postgresql", "postgres"})
+        self._require_scheme("REDIS_URL", self._redis_url, {"redis", "rediss", "unix"})
+        self.local: dict[str, LocalServer] = {}
+        data, keys = state_dir() / "data", Credentials()
+        for left in (
+            LocalPostgres(data / "postgres", port=0),
+            LocalValkey(data / "valkey", port=0),
+        ):
+            left.stop()  # where the kernel does not end them with their starter
+        if not self._postgres_url:
+            postgres = LocalPostgres(
+                data / "postgres",
+                port=_wanted(POSTGRES_PORT + offset),
+                password=keys.secret("postgres"),
+            )
+            self.local[postgres.product] = postgres
+            self._postgres_url = postgres.url
+        if not self._redis_url:
+            valkey = LocalValkey(
+                data / "valkey", port=_wanted(VALKEY_PORT + offset), password=keys.secret("valkey")
+            )
+            self.local[valkey.product] = valkey
+            self._redis_url = valkey.url
+
+    @staticmethod
+    def _require_scheme(variable: str, url: str, schemes: set[str]) -> None:
+        if url and urlsplit(url).scheme not in schemes:
+            raise ServerSettingError(f"{variable} must start with {min(schemes)}://.")
+
+    @staticmethod
+    def empty() -> None:
+        """Remove the data of both, and the passwords that were made for it.
+
+        Raises:
+            ServerSettingError: where a variable names a server, whose data is somebody's.
+        """
+        named = [name for name in ("DATABASE_URL", "REDIS_URL") if told().get(name)]
+        if named:
+            raise ServerSettingError(
+                f"--fresh empties only the servers that ./dev starts; unset {' and '.join(named)}."
+            )
+        shutil.rmtree(state_dir() / "data", ignore_errors=True)
+        Credentials().forget()
+
+    def start(self, noted: State) -> None:
+        """Start what is local, both at once, and note where everything is.
+
+        Raises:
+            LocalServerError: with the reason in one sentence.
+        """
+        noted.postgres_url, noted.redis_url = self._postgres_url, self._redis_url
+        with ThreadPoolExecutor(2) as threads:
+            list(threads.map(lambda server: server.start(), self.local.values()))
+        noted.local = list(self.local)
+        noted.servers = {name: server.pid or 0 for name, server in self.local.items()}
+
+    def stop(self) -> None:
+        """End what is local, in order, Valkey first: nobody waits for its answer any more."""
+        for server in reversed(self.local.values()):
+            server.stop()
+
+
+@contextlib.contextmanager
+def borrowed() -> Iterator[State]:
+    """The servers of the running system; when none runs, servers for the length of a command.
+
+    Raises:
+        LocalServerError: with the reason in one sentence.
+    """
+    found = state.running()
+    if found is not None and found.postgres_url:
+        yield found
+        return
+    with state.take():
+        servers = Servers()
+        alone = State(pid=0)
+        try:
+            servers.start(alone)
+            yield alone
+        finally:
+            servers.stop()
+
+
+def _wanted(port: int) -> int:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except OSError:
+            return free_port()
+    return port

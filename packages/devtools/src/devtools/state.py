@@ -1,0 +1,127 @@
+"""What of the local system runs: written by `up`, read by `status`, `logs`, `down` and the rest.
+
+The process that runs the system holds a lock. Without that lock held, whatever the file says is
+what a killed process left behind.
+"""
+
+import fcntl
+import json
+import os
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import IO, Literal
+
+from devtools.project import state_dir
+
+Phase = Literal["starting", "ready", "failed", "stopping"]
+
+
+@dataclass(slots=True)
+class ServiceState:
+    """One service.
+
+    Attributes:
+        port: where it listens.
+        pid: of its process; None while there is none.
+        state: starting, ready, restarting, stopped.
+        restarts: how often it was started again since `up`.
+    """
+
+    port: int
+    pid: int | None = None
+    state: str = "starting"
+    restarts: int = 0
+
+
+@dataclass(slots=True)
+class State:
+    """The system as a whole.
+
+    Attributes:
+        pid: of the process that runs it.
+        phase: how far it is.
+        step: what it is doing while it starts, in words.
+        message: why it failed, one sentence.
+        seconds: how long the start took.
+        postgres_url: server-level address with rights to make databases.
+        redis_url: of Redis or Valkey.
+        local: which of the two were started here.
+        services: by name.
+        servers: process ids of the servers started here, by name.
+    """
+
+    pid: int
+    phase: Phase = "starting"
+    step: str = ""
+    message: str = ""
+    seconds: float = 0.0
+    postgres_url: str = ""
+    redis_url: str = ""
+    local: list[str] = field(default_factory=list)
+    services: dict[str, ServiceState] = field(default_factory=dict)
+    servers: dict[str, int] = field(default_factory=dict)
+
+    def save(self) -> None:
+        """Replace the file, which is readable by its owner only: it names passwords."""
+        path = _file()
+        new = path.with_suffix(".new")
+        new.unlink(missing_ok=True)
+        new.touch(mode=0o600)
+        new.write_text(json.dumps(asdict(self)))
+        new.replace(path)
+
+
+class AlreadyRunningError(Exception):
+    """The system runs already; the message says how to look at it and how to end it."""
+
+
+def take() -> IO[bytes]:
+    """Become the process that runs the system, until it ends or the result is closed.
+
+    Raises:
+        AlreadyRunningError: when another process is.
+    """
+    lock = _folder() / "lock"
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    file = lock.open("ab")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.close()
+        raise AlreadyRunningError(
+            "It is already running: see `./dev status`, or end it with `./dev down`."
+        ) from None
+    os.set_inheritable(file.fileno(), False)
+    return file
+
+
+def running() -> State | None:
+    """The system that runs now; None when none does."""
+    try:
+        take().close()
+    except AlreadyRunningError:
+        return last()
+    return None
+
+
+def last() -> State | None:
+    """What was written last, whoever wrote it."""
+    try:
+        raw = json.loads(_file().read_text())
+    except (FileNotFoundError, ValueError):
+        return None
+    services = {name: ServiceState(**each) for name, each in raw.pop("services").items()}
+    return State(**raw, services=services)
+
+
+def clear() -> None:
+    """Remove the file, at the end of the process that wrote it."""
+    _file().unlink(missing_ok=True)
+
+
+def _folder() -> Path:
+    return state_dir() / "run"
+
+
+def _file() -> Path:
+    return _folder() / "state.json"

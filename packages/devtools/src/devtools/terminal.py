@@ -1,0 +1,113 @@
+"""What `up` shows: steps while it starts, then lines with the name of who wrote them."""
+
+import re
+from typing import Final
+
+from rich.console import Console
+from rich.style import Style
+from rich.table import Table
+from rich.text import Text
+
+from devtools.services import SERVICES
+from devtools.state import State
+
+ORIGIN: Final = "dev"
+WIDTH: Final = max(len(ORIGIN), *(len(service.name) for service in SERVICES))
+COLOURS: Final = {service.name: service.colour for service in SERVICES}
+
+_TIME: Final = re.compile(r"^\d\d:\d\d:\d\d\.\d{3} ")
+_LEVEL: Final = re.compile(r"\[(debug|info|warning|error|critical)\s*\] ?")
+_LEVEL_STYLES: Final = {"warning": "yellow", "error": "red", "critical": "bold red"}
+_STATUS: Final = re.compile(r"\bstatus=(\d{3})\b")
+_ERROR_LINE: Final = re.compile(r"^(\w+\.)*\w*(Error|Exception)\b")
+
+
+NARROWEST: Final = 110
+"""Columns a table may use at least: a long line is read more easily than half a word."""
+
+
+def wide_console() -> Console:
+    """A console that cuts no table short, whether a terminal, a file or a pipe reads it."""
+    console = Console(highlight=False, soft_wrap=True)
+    console.width = max(console.width, NARROWEST)
+    return console
+
+
+class Terminal:
+    """Where a person reads what happens."""
+
+    def __init__(self) -> None:
+        self.console = wide_console()
+
+    def step(self, what: str, how: str, seconds: float | None = None) -> None:
+        """One thing of the start that is done."""
+        line = Text("  ").append("✓ ", style="green").append(f"{what:<11}").append(how, "dim")
+        if seconds is not None:
+            line.append(f"  {seconds:.1f} s", style="dim")
+        self.console.print(line)
+
+    def heard(self, name: str, line: str) -> None:
+        """A line that a service wrote."""
+        self.console.print(self._prefix(name).append_text(styled(line)))
+
+    def noted(self, name: str, text: str) -> None:
+        """Something that happened to a service."""
+        self.console.print(self._prefix(name).append(f"{text}.", style="bold"))
+
+    def failure(self, sentence: str) -> None:
+        """Why it ends."""
+        self.console.print(Text("  ").append("✗ ", style="bold red").append(sentence, "bold"))
+
+    def say(self, sentence: str) -> None:
+        """Anything else."""
+        self.console.print(Text("  ").append(sentence))
+
+    def overview(self, state: State, hint: str) -> None:
+        """The table of what runs, as soon as all of it is ready."""
+        self.console.print()
+        self.console.print(overview(state))
+        self.console.print()
+        ready = Text("  Ready ", style="bold green").append(f"in {state.seconds:.1f} s.", "bold")
+        self.console.print(ready.append(f"  {hint}", style="not bold default"))
+        self.console.print()
+
+    def _prefix(self, name: str) -> Text:
+        style = COLOURS.get(name, "blue")
+        return Text(f"  {name:<{WIDTH}} ", style=style).append("│ ", style="dim")
+
+
+def styled(line: str) -> Text:
+    """A line of a service's log, its time quiet and what went wrong in colour."""
+    text = Text(line)
+    if found := _TIME.match(line):
+        text.stylize("dim", *found.span())
+    if found := _LEVEL.search(line):
+        text.stylize(_LEVEL_STYLES.get(found[1], "dim"), *found.span())
+    for found in _STATUS.finditer(line):
+        text.stylize(_status_style(int(found[1])), *found.span())
+    if line.startswith("Traceback ") or _ERROR_LINE.match(line):
+        text.stylize("red")
+    return text
+
+
+def _status_style(status: int) -> Style | str:
+    if status >= 500:
+        return "red"
+    return "yellow" if status >= 400 else "green"
+
+
+def overview(state: State) -> Table:
+    """Service, address, documentation."""
+    table = Table(box=None, padding=(0, 3, 0, 2), header_style="dim")
+    for heading in ("service", "URL", "API docs"):
+        table.add_column(heading, no_wrap=True)
+    for name, service in state.services.items():
+        url = f"http://localhost:{service.port}"
+        table.add_row(
+            Text(name, style=f"bold {COLOURS.get(name, '')}"), _link(url), _link(f"{url}/docs")
+        )
+    return table
+
+
+def _link(url: str) -> Text:
+    return Text(url, style=Style(link=url))

@@ -1,0 +1,60 @@
+"""`./dev test`: the whole test suite, in parallel."""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import typer
+
+from devtools.project import ROOT
+from devtools.terminal import Terminal
+
+COVERAGE = ("--cov", "--cov-report=term", "--cov-report=html")
+
+
+def test(ctx: typer.Context) -> None:
+    """Run the tests. Arguments are pytest's, such as paths or -k; --coverage measures coverage."""
+    arguments = list(ctx.args)
+    coverage = "--coverage" in arguments
+    if coverage:
+        arguments.remove("--coverage")
+    arguments = [from_root(each, Path.cwd()) for each in arguments]
+    command = [sys.executable, "-m", "pytest", *in_parallel(arguments), *arguments]
+    if coverage:
+        command += COVERAGE
+    began = time.monotonic()
+    environment = {name: value for name, value in os.environ.items() if name != "DEV_STATE_DIR"}
+    status = subprocess.run(command, cwd=ROOT, env=environment, check=False).returncode  # noqa: S603
+    terminal = Terminal()
+    seconds = f"{time.monotonic() - began:.1f} s"
+    if status == 0:
+        terminal.step("Tests", f"passed in {seconds}")
+    else:
+        terminal.failure(f"The tests did not pass (exit status {status}, {seconds}).")
+    raise typer.Exit(status)
+
+
+def in_parallel(arguments: Sequence[str]) -> list[str]:
+    """The options that spread tests over the processors.
+
+    None where the caller chose, or named single files: starting the processes would take longer.
+    """
+    chosen = ("-n", "--numprocesses", "--pdb", "--help", "-h", "--co", "--version")
+    if any(each.startswith(chosen) for each in arguments):
+        return []
+    paths = [each for each in arguments if (ROOT / each.partition("::")[0]).exists()]
+    if paths and all(each.partition("::")[0].endswith(".py") for each in paths):
+        return []
+    return ["-n", "auto", "--dist", "worksteal"]
+
+
+def from_root(argument: str, folder: Path) -> str:
+    """An argument as it must be said in the root folder, where it names a path in `folder`."""
+    name, separator, rest = argument.partition("::")
+    path = folder / name
+    if name and not name.startswith("-") and path.exists() and path.resolve().is_relative_to(ROOT):
+        return f"{path.resolve().relative_to(ROOT)}{separator}{rest}"
+    return argument
