@@ -4,16 +4,20 @@ Children of labelled metrics are looked up once and kept: `labels()` on the requ
 more than the observation itself.
 """
 
+import os
 from collections.abc import Callable
 from typing import Final
 
 from prometheus_client import (
     CONTENT_TYPE_LATEST,
+    REGISTRY,
+    CollectorRegistry,
     Counter,
     Gauge,
     Histogram,
     generate_latest,
 )
+from prometheus_client.multiprocess import MultiProcessCollector
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -64,4 +68,9 @@ def metrics_routes() -> list[Route]:
 
 
 async def _metrics(_: Request) -> Response:
-    return Response(generate_latest(), headers={"content-type": CONTENT_TYPE_LATEST})
+    registry: CollectorRegistry = REGISTRY
+    if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
+        # Several workers answer as one: each writes its numbers where all can read them.
+        registry = CollectorRegistry()
+        MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+    return Response(generate_latest(registry), headers={"content-type": CONTENT_TYPE_LATEST})

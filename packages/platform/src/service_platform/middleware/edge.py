@@ -18,7 +18,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service_platform.context import SCOPE_KEY, RequestContext, current
-from service_platform.errors import GatewayTimeout, InternalError, Problem
+from service_platform.errors import GatewayTimeout, InternalError, Problem, ServiceUnavailable
 from service_platform.logging import get_logger
 from service_platform.metrics import observe_request, requests_in_flight
 from service_platform.middleware import body_limit, security_headers
@@ -105,7 +105,11 @@ class EdgeMiddleware:
             context.disconnected = True
         except asyncio.CancelledError:
             if not context.timed_out:
-                context.disconnected = True
+                if not self._lifecycle.draining:
+                    context.disconnected = True
+                    raise
+                # The process has no more time for this request; another one may.
+                await self._fail(context, ServiceUnavailable(), receive, sender)
                 raise
             task.uncancel()
             await self._fail(context, GatewayTimeout(), receive, sender)
