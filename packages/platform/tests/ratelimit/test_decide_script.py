@@ -46,7 +46,7 @@ def question(plan: Plan, who: str, cost: int) -> Question:
 
 
 @settings(
-    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(plan=plans(), pattern=arrivals())
 def test_it_answers_as_the_slow_model_at_any_arrival_pattern(
@@ -133,3 +133,30 @@ def test_a_fraction_of_a_microsecond_too_early_is_too_early(scripted: ScriptedRe
     assert scripted.decide(question(plan, "x", 1))[1:] == [-1, 1]
     scripted.redis.set("clock", START + 333_334)
     assert scripted.decide(question(plan, "x", 1))[1] == 0
+
+
+def test_a_check_does_the_same_work_however_full_the_window_is(scripted: ScriptedRedis) -> None:
+    plan = Plan([Policy.parse("10000/minute", name="a")])
+    scripted.redis.set("clock", START)
+    scripted.decide(question(plan, "x", 9_000))
+    scripted.redis.config_resetstat()
+    scripted.redis.set("clock", START + 1)
+    scripted.decide(question(plan, "x", 1))
+    stats = cast("dict[str, dict[str, int]]", scripted.redis.info("commandstats"))
+    work = {name.removeprefix("cmdstat_"): each["calls"] for name, each in stats.items()}
+    on_the_list = {name: calls for name, calls in work.items() if name[0] in "lr"}
+    assert on_the_list == {"lindex": 1, "llen": 1, "rpush": 1}
+
+
+def test_a_unit_takes_about_ten_bytes(scripted: ScriptedRedis) -> None:
+    plan = Plan([Policy.parse("10000/minute", name="a")])
+    scripted.redis.set("clock", START)
+    scripted.decide(question(plan, "x", 1))
+    key = f"rl:{{x}}:{plan.terms[0].key}"
+    small = cast("int", scripted.redis.memory_usage(key))
+    for step in range(1, 100):
+        scripted.redis.set("clock", START + step * 1_000)
+        scripted.decide(question(plan, "x", 99))
+    large = cast("int", scripted.redis.memory_usage(key))
+    assert small < 200
+    assert (large - small) / (99 * 99) < 13

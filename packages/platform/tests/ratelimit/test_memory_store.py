@@ -36,7 +36,7 @@ def units_held(term: Term) -> list[int]:
     return [len(log.stamps) for log in term.meter.entries.values()]
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(plan=plans(), pattern=arrivals())
 def test_it_answers_as_the_slow_model_at_any_arrival_pattern(
     plan: Plan, pattern: list[Arrival]
@@ -52,7 +52,7 @@ def test_it_answers_as_the_slow_model_at_any_arrival_pattern(
         told = longest_wait(answer) or told
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(plan=plans(), pattern=arrivals())
 def test_no_window_ever_sees_more_than_the_quota(plan: Plan, pattern: list[Arrival]) -> None:
     clock = Clock()

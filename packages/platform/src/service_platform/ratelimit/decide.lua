@@ -13,134 +13,149 @@
 -- which the quota will be full again, "microseconds:rest". All integers stay below 2^53.
 
 local call = redis.call
+local floor, ceil, max, min = math.floor, math.ceil, math.max, math.min
 local clock = call('TIME')
 local now = clock[1] * 1000000 + clock[2]
-local floor, ceil, max = math.floor, math.ceil, math.max
-local CHUNK = 64
+local CHUNK = 64 -- stamps looked at together
+local PUSHED = 4000 -- stamps written together; Lua passes 8,000 arguments at most
 
--- Drops what expired; returns units in use and the oldest unit's time.
+-- What is asked and found for the terms of one request, by their position. `mark` is the time of the
+-- oldest unit, or for GCRA the time at which the quota will be full again, `rest` of its microsecond.
+local exact, quota, window, cost, wait, used, mark, rest = {}, {}, {}, {}, {}, {}, {}, {}
+local next_full, next_rest = {}, {} -- GCRA: what `mark` and `rest` become
+
+-- Drops stamps up to `horizon` and returns the oldest of the others.
 local function expire(key, horizon)
-  local oldest = tonumber(call('LINDEX', key, 0) or nil)
-  if not oldest then
-    return 0, now
-  end
-  while oldest <= horizon do
+  while true do
     local stamps = call('LRANGE', key, 0, CHUNK - 1)
-    local gone = #stamps
     for i = 1, #stamps do
-      oldest = tonumber(stamps[i])
-      if oldest > horizon then
-        gone = i - 1
-        break
+      local stamp = tonumber(stamps[i])
+      if stamp > horizon then
+        if i > 1 then
+          call('LPOP', key, i - 1)
+        end
+        return stamp
       end
     end
-    call('LPOP', key, gone)
-    if gone == #stamps and gone < CHUNK then
-      return 0, now
+    if #stamps == 0 then
+      return nil
     end
+    call('LPOP', key, #stamps)
   end
-  return call('LLEN', key), oldest
 end
 
-local function examine_window(term)
-  term.used, term.oldest = expire(term.key, now - term.window)
-  term.left = max(0, term.quota - term.used)
-  local excess = term.used + term.cost - term.quota
+local function examine_window(i, key)
+  local horizon = now - window[i]
+  local first = call('LINDEX', key, 0)
+  if first then
+    first = tonumber(first)
+    if first <= horizon then
+      first = expire(key, horizon)
+    end
+  end
+  used[i] = first and call('LLEN', key) or 0
+  mark[i] = first or now
+  local excess = used[i] + cost[i] - quota[i]
   if excess <= 0 then
     return 0
+  elseif cost[i] > quota[i] then
+    return window[i]
   end
-  if term.cost > term.quota then
-    return term.window
-  end
-  return tonumber(call('LINDEX', term.key, excess - 1)) + term.window - now
+  return call('LINDEX', key, excess - 1) + window[i] - now
 end
 
-local function take_window(term)
-  local left = term.cost
-  while left > 0 do
-    local stamps = {}
-    for i = 1, math.min(left, 4000) do
-      stamps[i] = now
+local function take_window(i, key)
+  if cost[i] == 1 then
+    call('RPUSH', key, now)
+  else
+    local units = cost[i]
+    while units > 0 do
+      local stamps = {}
+      for at = 1, min(units, PUSHED) do
+        stamps[at] = now
+      end
+      call('RPUSH', key, unpack(stamps))
+      units = units - #stamps
     end
-    call('RPUSH', term.key, unpack(stamps))
-    left = left - #stamps
   end
-  call('PEXPIRE', term.key, ceil(term.window / 1000))
-  term.used = term.used + term.cost
-  term.left = term.quota - term.used
+  call('PEXPIRE', key, ceil(window[i] / 1000))
+  used[i] = used[i] + cost[i]
 end
 
-local function reset_window(term)
-  return term.used > 0 and term.oldest + term.window - now or 0
+-- Units that fit into the time `room - behind/quota`.
+local function units_in(i, room, behind)
+  return max(0, floor((room * quota[i] - behind) / window[i]))
 end
 
--- Units that fit into the time `room - rest/quota`.
-local function units_in(term, room, rest)
-  return max(0, floor((room * term.quota - rest) / term.window))
-end
-
-local function examine_gcra(term)
-  term.full, term.rest = now, 0
-  local known = call('GET', term.key)
+local function examine_gcra(i, key, whole, part)
+  mark[i], rest[i] = now, 0
+  local known = call('GET', key)
   if known then
-    local full, rest = string.match(known, '^(%d+):(%d+)$')
-    full = tonumber(full)
-    if full >= now then
-      term.full, term.rest = full, tonumber(rest)
+    local known_full, known_rest = string.match(known, '^(%d+):(%d+)$')
+    known_full = tonumber(known_full)
+    if known_full >= now then
+      mark[i], rest[i] = known_full, tonumber(known_rest)
     end
   end
-  term.left = units_in(term, term.window - (term.full - now), term.rest)
-  if term.cost > term.quota then
-    return term.window
+  used[i] = quota[i] - units_in(i, window[i] - (mark[i] - now), rest[i])
+  if cost[i] > quota[i] then
+    return window[i]
   end
-  term.next_full, term.next_rest = term.full + term.whole, term.rest + term.part
-  if term.next_rest >= term.quota then
-    term.next_full, term.next_rest = term.next_full + 1, term.next_rest - term.quota
+  next_full[i], next_rest[i] = mark[i] + whole, rest[i] + part
+  if next_rest[i] >= quota[i] then
+    next_full[i], next_rest[i] = next_full[i] + 1, next_rest[i] - quota[i]
   end
-  local excess = term.next_full - now - term.window
-  if excess < 0 or (excess == 0 and term.next_rest == 0) then
+  local excess = next_full[i] - now - window[i]
+  if excess < 0 or (excess == 0 and next_rest[i] == 0) then
     return 0
   end
-  return excess + (term.next_rest > 0 and 1 or 0)
+  return excess + (next_rest[i] > 0 and 1 or 0)
 end
 
-local function take_gcra(term)
-  term.full, term.rest = term.next_full, term.next_rest
-  local ahead = term.full - now
-  call('SET', term.key, string.format('%.0f:%.0f', term.full, term.rest), 'PX', ceil((ahead + 1) / 1000))
-  term.left = units_in(term, term.window - ahead, term.rest)
+local function take_gcra(i, key)
+  mark[i], rest[i] = next_full[i], next_rest[i]
+  local ahead = mark[i] - now
+  local value = string.format('%.0f:%.0f', mark[i], rest[i])
+  call('SET', key, value, 'PX', ceil((ahead + 1) / 1000))
+  used[i] = quota[i] - units_in(i, window[i] - ahead, rest[i])
 end
 
-local function reset_gcra(term)
-  return term.full - now + (term.rest > 0 and 1 or 0)
+-- Microseconds until there are more units.
+local function reset(i)
+  if exact[i] == 1 then
+    return used[i] > 0 and mark[i] + window[i] - now or 0
+  end
+  return mark[i] - now + (rest[i] > 0 and 1 or 0)
 end
 
 local counts = ARGV[1]
-local answer, said, done = { now }, 1, 0
+local answer, said, base = { now }, 1, 0
 for request = 1, #counts do
-  local terms, refused = {}, false
-  for i = 1, string.byte(counts, request) do
-    done = done + 1
-    local term = { key = KEYS[done] }
-    term.exact, term.shadow, term.quota, term.window, term.cost, term.whole, term.part =
-      struct.unpack('<ddddddd', ARGV[done + 1])
-    term.wait = term.exact == 1 and examine_window(term) or examine_gcra(term)
-    refused = refused or (term.wait > 0 and term.shadow == 0)
-    terms[i] = term
+  local terms, refused = string.byte(counts, request), false
+  for i = 1, terms do
+    local key = KEYS[base + i]
+    local shadow, whole, part
+    exact[i], shadow, quota[i], window[i], cost[i], whole, part =
+      struct.unpack('<ddddddd', ARGV[base + i + 1])
+    wait[i] = exact[i] == 1 and examine_window(i, key) or examine_gcra(i, key, whole, part)
+    refused = refused or (wait[i] > 0 and shadow == 0)
   end
-  for i = 1, #terms do
-    local term = terms[i]
-    local exact = term.exact == 1
-    if term.wait > 0 then
-      answer[said + 1], answer[said + 2] = -1 - term.left, term.wait
-    else
-      if not refused then
-        if exact then take_window(term) else take_gcra(term) end
+  for i = 1, terms do
+    if wait[i] == 0 and not refused then
+      if exact[i] == 1 then
+        take_window(i, KEYS[base + i])
+      else
+        take_gcra(i, KEYS[base + i])
       end
-      answer[said + 1] = term.left
-      answer[said + 2] = exact and reset_window(term) or reset_gcra(term)
+    end
+    local left = max(0, quota[i] - used[i])
+    if wait[i] > 0 then
+      answer[said + 1], answer[said + 2] = -1 - left, wait[i]
+    else
+      answer[said + 1], answer[said + 2] = left, reset(i)
     end
     said = said + 2
   end
+  base = base + terms
 end
 return answer
