@@ -4,12 +4,11 @@ import os
 import shutil
 import subprocess
 import tomllib
-from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated
 
 import typer
 
-ROOT: Final = Path(__file__).parents[4]
+from devtools.project import ROOT
 
 
 def image(

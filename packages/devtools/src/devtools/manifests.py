@@ -27,7 +27,9 @@ import yaml  # type: ignore[import-untyped]
 from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
 from referencing import Registry, Resource
 
-K8S: Final = Path(__file__).parents[4] / "infra" / "k8s"
+from devtools.project import ROOT, uv_command
+
+K8S: Final = ROOT / "infra" / "k8s"
 KUBERNETES_VERSIONS: Final = ("1.31", "1.32", "1.33", "1.34", "1.35", "1.36", "1.37")
 """The oldest has what the manifests use: `preStop.sleep`, `matchLabelKeys` in pod affinity."""
 
@@ -88,7 +90,12 @@ def manifests(
         f"Kubernetes {KUBERNETES_VERSIONS[0]} to {KUBERNETES_VERSIONS[-1]}: "
         f"{len(problems) or 'no'} problem{'' if len(problems) == 1 else 's'}"
     )
-    if problems or not checkov(everything):
+    try:
+        sound = checkov(everything)
+    except ManifestError as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(1) from None
+    if problems or not sound:
         raise typer.Exit(1)
 
 
@@ -265,7 +272,7 @@ def uv_tool(package: str, command: str) -> tuple[str, ...]:
     Raises:
         ManifestError: when uv cannot be found.
     """
-    uv = os.environ.get("UV") or shutil.which("uv")
+    uv = uv_command()
     if uv is None:
         raise ManifestError(f"{command} needs uv: start this with ./dev, or put uv on the PATH")
     return (uv, "tool", "run", "--quiet", "--python", sys.executable, "--from", package, command)
