@@ -1,5 +1,6 @@
 """Starts real server processes."""
 
+import contextlib
 import os
 import signal
 import socket
@@ -54,6 +55,7 @@ def start() -> Iterator[Start]:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             text=True,
+            start_new_session=True,
         )
         running = Running(process, f"http://127.0.0.1:{port}", port)
         started.append(running)
@@ -62,8 +64,8 @@ def start() -> Iterator[Start]:
 
     yield run
     for running in started:
-        if running.process.poll() is None:
-            running.process.kill()
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(running.process.pid, signal.SIGKILL)
         running.process.communicate()
 
 

@@ -111,7 +111,7 @@ def test_a_dead_worker_is_replaced(start: Callable[..., Any]) -> None:
         return {
             child.pid
             for child in parent.children()
-            if "spawn_main" in " ".join(child.cmdline()) and child.status() != "zombie"
+            if child.status() != psutil.STATUS_ZOMBIE and "spawn_main" in " ".join(child.cmdline())
         }
 
     asyncio.run(until(lambda: len(workers()) == 2))

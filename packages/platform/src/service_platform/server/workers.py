@@ -17,7 +17,7 @@ from multiprocessing.context import SpawnProcess
 from types import FrameType
 from typing import Final
 
-from service_platform.logging import get_logger
+from service_platform.logging import configure_logging, get_logger
 from service_platform.settings import PlatformSettings
 
 EARLY_DEATH_SECONDS: Final = 1.0
@@ -103,6 +103,7 @@ class Supervisor:
 
 def supervise(path: str, sockets: Sequence[socket.socket], settings: PlatformSettings) -> int:
     """Run `settings.workers` workers until a signal; returns the exit status."""
+    configure_logging(settings)
     with tempfile.TemporaryDirectory(prefix="metrics-") as directory:
         os.environ.setdefault("PROMETHEUS_MULTIPROC_DIR", directory)
         return Supervisor(path, sockets, settings).run()
