@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from service_platform.identity import Principal
 
 SCOPE_KEY: Final = "service_platform"
+REQUEST_TIMEOUT_HEADER: Final = "x-request-timeout"
+"""Seconds that a calling service still has for its own request."""
 
 _valid_request_id = re.compile(rb"[A-Za-z0-9._-]{1,64}").fullmatch
 _valid_traceparent = re.compile(rb"00-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})").fullmatch

@@ -110,6 +110,18 @@ async def test_a_handler_past_its_time_is_cancelled(client: httpx2.AsyncClient) 
     assert (problem["status"], problem["error"]) == (504, "timeout")
 
 
+async def test_a_caller_in_a_hurry_shortens_its_own_time() -> None:
+    app = EdgeMiddleware(
+        Router(ROUTES), PlatformSettings(request_timeout_seconds=60), Lifecycle([]), {}
+    )
+    async with client_of(app) as client:
+        response = await client.get("/hang", headers={"x-request-timeout": "0.05"})
+        assert response.status_code == 504
+        for nonsense in ("-1", "soon", "nan", "1e9"):
+            fine = await client.get("/hello", headers={"x-request-timeout": nonsense})
+            assert fine.status_code == 200
+
+
 async def test_a_problem_is_answered_by_its_handler(client: httpx2.AsyncClient) -> None:
     problem = (await client.get("/missing")).json()
     assert problem["type"] == "https://p.example/not-found"

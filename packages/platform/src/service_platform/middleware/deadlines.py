@@ -24,31 +24,50 @@ class Deadlines:
         self.seconds = seconds
         self._tick = min(LONGEST_TICK_SECONDS, seconds / TICKS_PER_LIMIT)
         self._in_flight: dict[asyncio.Task[object], RequestContext] = {}
+        self._hurried: dict[asyncio.Task[object], RequestContext] = {}
         self._timer: asyncio.TimerHandle | None = None
 
     def __len__(self) -> int:
-        return len(self._in_flight)
+        return len(self._in_flight) + len(self._hurried)
 
-    def enter(self, task: asyncio.Task[object], context: RequestContext) -> None:
-        """Watch a request that begins."""
-        self._in_flight[task] = context
+    def of(self, now: float, asked: bytes | None) -> float:
+        """When a request that begins now is to be given up.
+
+        Args:
+            now: event loop time.
+            asked: seconds its caller has (`X-Request-Timeout`); it shortens the limit, no more.
+        """
+        if asked is None:
+            return now + self.seconds
+        try:
+            seconds = float(asked)
+        except ValueError:
+            return now + self.seconds
+        return now + (seconds if 0 < seconds < self.seconds else self.seconds)
+
+    def enter(
+        self, task: asyncio.Task[object], context: RequestContext, *, hurried: bool = False
+    ) -> None:
+        """Watch a request that begins; `hurried` is one with a shorter time than the others."""
+        (self._hurried if hurried else self._in_flight)[task] = context
         if self._timer is None:
             self._timer = task.get_loop().call_later(self._tick, self._sweep)
 
     def leave(self, task: asyncio.Task[object]) -> None:
         """Forget a request that ended."""
-        self._in_flight.pop(task, None)
+        if self._in_flight.pop(task, None) is None:
+            self._hurried.pop(task, None)
 
     def _sweep(self) -> None:
         loop = asyncio.get_running_loop()
         now = loop.time()
-        late = []
+        late = [entry for entry in self._hurried.items() if entry[1].deadline <= now]
         for task, context in self._in_flight.items():
             if context.deadline > now:
                 break
             late.append((task, context))
         for task, context in late:
-            del self._in_flight[task]
+            self.leave(task)
             context.timed_out = True
             task.cancel()
-        self._timer = loop.call_later(self._tick, self._sweep) if self._in_flight else None
+        self._timer = loop.call_later(self._tick, self._sweep) if len(self) else None

@@ -17,7 +17,12 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from service_platform.context import SCOPE_KEY, RequestContext, current
+from service_platform.context import (
+    REQUEST_TIMEOUT_HEADER,
+    SCOPE_KEY,
+    RequestContext,
+    current,
+)
 from service_platform.errors import GatewayTimeout, InternalError, Problem, ServiceUnavailable
 from service_platform.logging import get_logger
 from service_platform.metrics import observe_request, requests_in_flight
@@ -37,6 +42,8 @@ GZIP_LEVEL = 5
 UNMATCHED_ROUTE = "unmatched"
 
 ExceptionHandlers = Mapping[Any, Callable[[Request, Any], Response | Awaitable[Response]]]
+
+_REQUEST_TIMEOUT = REQUEST_TIMEOUT_HEADER.encode("ascii")
 
 log = get_logger("service_platform.errors")
 
@@ -87,17 +94,18 @@ class EdgeMiddleware:
         headers = dict(scope["headers"])
         client_address, scheme = self._proxies.resolve(scope, headers)
         task = cast("asyncio.Task[object]", asyncio.current_task())
+        asked_timeout = headers.get(_REQUEST_TIMEOUT)
         context = RequestContext(
             scope,
             headers,
             client_address=client_address,
             scheme=scheme,
             started=started,
-            deadline=task.get_loop().time() + self._deadlines.seconds,
+            deadline=self._deadlines.of(task.get_loop().time(), asked_timeout),
         )
         scope[SCOPE_KEY] = context
         reset = current.set(context)
-        self._deadlines.enter(task, context)
+        self._deadlines.enter(task, context, hurried=asked_timeout is not None)
         sender = self._sender(context, send)
         try:
             await self._answer(context, receive, sender)

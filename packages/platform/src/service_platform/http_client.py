@@ -1,0 +1,203 @@
+"""Calls from one service to another: bounded in time and number, traceable, with a token.
+
+    orders = ServiceClient(settings, "http://orders:8000", tokens=ServiceTokens(settings))
+
+    answer = await orders.request("GET", f"/api/v1/orders/{order_id}")
+
+Request id, trace and the time that is left travel along, so the called service logs under the same
+id and does not work for a caller that has given up.
+"""
+
+import asyncio
+import random
+from collections.abc import Mapping
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+import httpx2
+
+from service_platform.context import REQUEST_TIMEOUT_HEADER, RequestContext, current_context
+from service_platform.errors import GatewayTimeout, ServiceUnavailable
+from service_platform.identity import ServiceTokens
+from service_platform.logging import get_logger
+from service_platform.settings import PlatformSettings
+
+IDEMPOTENT: Final = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE"})
+"""Methods that may be sent again without harm (RFC 9110, section 9.2.2)."""
+
+WORTH_ANOTHER_TRY: Final = frozenset({429, 502, 503, 504})
+FIRST_PAUSE_SECONDS: Final = 0.05
+LONGEST_PAUSE_SECONDS: Final = 1.0
+CONNECT_SECONDS: Final = 1.0
+RETRY_SHARE: Final = 0.1
+RETRY_RESERVE: Final = 10.0
+"""Retries are at most a tenth of all calls, beyond a reserve of ten: they must not double the load
+of a service that is failing under it."""
+
+log = get_logger("service_platform.http_client")
+
+
+class ServiceClient:
+    """An HTTP client for one other service; a resource.
+
+    Args:
+        settings: name of the calling service, for `User-Agent`.
+        base_url: where the other service is, without a path.
+        tokens: this service's access tokens; without them a call has only the headers given.
+        timeout_seconds: time of a call, retries included, when the request in flight leaves more.
+        attempts: tries of a call that may be repeated.
+        transport: of the HTTP client; the default speaks to the network.
+    """
+
+    critical = False
+
+    def __init__(
+        self,
+        settings: PlatformSettings,
+        base_url: str,
+        *,
+        tokens: ServiceTokens | None = None,
+        timeout_seconds: float = 5.0,
+        attempts: int = 3,
+        transport: httpx2.AsyncBaseTransport | None = None,
+    ) -> None:
+        self.name = f"{(urlsplit(base_url).hostname or 'service').replace('.', '_')}_client"
+        self._tokens = tokens
+        self._timeout = timeout_seconds
+        self._attempts = attempts
+        self._retries_left = RETRY_RESERVE
+        self._http = httpx2.AsyncClient(
+            base_url=base_url,
+            headers={"user-agent": f"{settings.project_name}/{settings.version}"},
+            timeout=httpx2.Timeout(timeout_seconds, connect=CONNECT_SECONDS),
+            limits=httpx2.Limits(max_connections=100, max_keepalive_connections=20),
+            follow_redirects=False,
+            trust_env=False,
+            transport=transport,
+        )
+
+    async def start(self) -> None:
+        """Nothing: connections are made when they are needed."""
+
+    async def stop(self) -> None:
+        """Close the connections."""
+        await self._http.aclose()
+        if self._tokens is not None:
+            await self._tokens.aclose()
+
+    async def check(self) -> None:
+        """Nothing: the health of another service is told by that service."""
+
+    async def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        params: Mapping[str, Any] | None = None,
+        json: Any = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> httpx2.Response:
+        """Call the other service.
+
+        A call is repeated, after a pause that grows and varies, when it found no connection, or,
+        where repeating does no harm (idempotent method or `Idempotency-Key`), when it was answered
+        429, 502, 503 or 504 or broke off.
+
+        Returns:
+            The answer, whatever its status beyond those.
+
+        Raises:
+            ServiceUnavailable: the service could not be reached or could not answer.
+            GatewayTimeout: time ran out.
+        """
+        loop = asyncio.get_running_loop()
+        context = current_context()
+        deadline = loop.time() + self._timeout
+        if context is not None:
+            deadline = min(deadline, context.deadline)
+        outgoing = self._http.build_request(method, path, params=params, json=json, headers=headers)
+        repeatable = method in IDEMPOTENT or "idempotency-key" in outgoing.headers
+        self._retries_left = min(RETRY_RESERVE, self._retries_left + RETRY_SHARE)
+        answer: httpx2.Response | None = None
+        try:
+            async with asyncio.timeout_at(deadline):
+                for attempt in range(1, self._attempts + 1):
+                    outgoing.headers.update(_passed_on(context, deadline - loop.time()))
+                    answer = await self._try(outgoing, repeatable)
+                    if answer is not None and answer.status_code not in WORTH_ANOTHER_TRY:
+                        return answer
+                    last = attempt == self._attempts or not (repeatable or answer is None)
+                    if last or not self._may_retry():
+                        break
+                    await asyncio.sleep(_pause(attempt, answer))
+        except TimeoutError:
+            log.warning("call_timed_out", method=method, service=self.name)
+            raise GatewayTimeout from None
+        log.warning(
+            "call_failed",
+            method=method,
+            service=self.name,
+            status=None if answer is None else answer.status_code,
+        )
+        raise ServiceUnavailable("A service needed for this cannot be called for the moment.")
+
+    async def _try(self, outgoing: httpx2.Request, repeatable: bool) -> httpx2.Response | None:
+        """One attempt; `None` where no answer came and another attempt does no harm.
+
+        Raises:
+            ServiceUnavailable: no answer came, but the call may have had its effect.
+        """
+        try:
+            if self._tokens is None:
+                return await self._http.send(outgoing)
+            answer = await self._send_with_token(outgoing, self._tokens)
+            if answer.status_code == 401:
+                # The token may have been revoked since it was fetched: once more with a new one.
+                answer = await self._send_with_token(outgoing, self._tokens)
+        except (httpx2.ConnectError, httpx2.ConnectTimeout):
+            return None
+        except httpx2.TimeoutException:
+            raise TimeoutError from None
+        except httpx2.TransportError:
+            if repeatable:
+                return None
+            raise ServiceUnavailable(
+                "A service needed for this broke off; it is not known whether it did its part."
+            ) from None
+        return answer
+
+    async def _send_with_token(
+        self, outgoing: httpx2.Request, tokens: ServiceTokens
+    ) -> httpx2.Response:
+        token = await tokens.token()
+        outgoing.headers["authorization"] = f"Bearer {token}"
+        answer = await self._http.send(outgoing)
+        if answer.status_code == 401:
+            tokens.forget(token)
+        return answer
+
+    def _may_retry(self) -> bool:
+        if self._retries_left < 1:
+            return False
+        self._retries_left -= 1
+        return True
+
+
+def _passed_on(context: RequestContext | None, seconds_left: float) -> dict[str, str]:
+    """Headers that tie the call to the request it is made for."""
+    headers = {REQUEST_TIMEOUT_HEADER: f"{max(seconds_left, 0.001):.3f}"}
+    if context is not None:
+        headers["x-request-id"] = context.request_id
+        headers["traceparent"] = context.traceparent
+    return headers
+
+
+def _pause(attempt: int, answer: httpx2.Response | None) -> float:
+    """Seconds before the next attempt: random up to a bound that doubles, or what was asked for."""
+    bound = min(LONGEST_PAUSE_SECONDS, FIRST_PAUSE_SECONDS * 2 ** (attempt - 1))
+    pause = random.uniform(0, bound)  # noqa: S311 - not a secret
+    asked = answer.headers.get("retry-after", "") if answer is not None else ""
+    return max(pause, float(asked)) if asked.isdigit() else pause
+
+
+__all__ = ["ServiceClient"]

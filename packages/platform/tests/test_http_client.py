@@ -1,0 +1,170 @@
+"""Calls to another service, over real connections to a real server."""
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import httpx2
+import pytest
+import uvicorn
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from service_platform.context import RequestContext, current
+from service_platform.errors import GatewayTimeout, ServiceUnavailable
+from service_platform.http_client import RETRY_RESERVE, ServiceClient
+from service_platform.server.listening import listen
+from service_platform.settings import PlatformSettings
+
+
+class Other:
+    """Another service, whose misfortunes the test decides."""
+
+    def __init__(self) -> None:
+        self.calls: Counter[str] = Counter()
+        self.failures = 0
+        self.status = 503
+        self.headers: dict[str, str] = {}
+
+    async def answer(self, request: Request) -> Response:
+        self.calls[request.method] += 1
+        self.headers = dict(request.headers)
+        if self.failures:
+            self.failures -= 1
+            return Response(status_code=self.status)
+        return JSONResponse({"ok": True})
+
+    async def hang(self, _: Request) -> Response:
+        await asyncio.sleep(30)
+        return Response()
+
+
+@asynccontextmanager
+async def serving(other: Other) -> AsyncIterator[str]:
+    (listener,) = listen("127.0.0.1", 0)
+    routes = [
+        Route("/thing", other.answer, methods=["GET", "POST", "PUT"]),
+        Route("/hang", other.hang),
+    ]
+    config = uvicorn.Config(Starlette(routes=routes), log_config=None, lifespan="off")
+    server = uvicorn.Server(config)
+    task = asyncio.create_task(server._serve([listener]))
+    yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+    server.should_exit = server.force_exit = True
+    await task
+
+
+@pytest.fixture
+def other() -> Other:
+    return Other()
+
+
+@pytest.fixture
+async def client(other: Other) -> AsyncIterator[ServiceClient]:
+    async with serving(other) as url:
+        client = ServiceClient(PlatformSettings(project_name="items"), url, timeout_seconds=2)
+        await client.start()
+        yield client
+        await client.stop()
+
+
+async def test_an_answer_comes_back(client: ServiceClient, other: Other) -> None:
+    assert (await client.request("GET", "/thing")).json() == {"ok": True}
+    assert other.headers["user-agent"] == "items/0.1.0"
+
+
+async def test_a_wrong_request_is_not_repeated(client: ServiceClient, other: Other) -> None:
+    other.failures, other.status = 5, 404
+    assert (await client.request("GET", "/thing")).status_code == 404
+    assert other.calls["GET"] == 1
+
+
+@pytest.mark.parametrize("status", [429, 502, 503, 504])
+async def test_a_passing_failure_is_not_seen(
+    client: ServiceClient, other: Other, status: int
+) -> None:
+    other.failures, other.status = 2, status
+    assert (await client.request("GET", "/thing")).status_code == 200
+    assert other.calls["GET"] == 3
+
+
+async def test_what_may_have_an_effect_is_sent_once(client: ServiceClient, other: Other) -> None:
+    other.failures = 1
+    with pytest.raises(ServiceUnavailable):
+        await client.request("POST", "/thing", json={})
+    assert other.calls["POST"] == 1
+
+
+async def test_with_an_idempotency_key_it_may_be_repeated(
+    client: ServiceClient, other: Other
+) -> None:
+    other.failures = 1
+    answer = await client.request("POST", "/thing", json={}, headers={"Idempotency-Key": "k"})
+    assert answer.status_code == 200
+    assert other.calls["POST"] == 2
+
+
+async def test_a_service_that_stays_away_is_503(other: Other) -> None:
+    async with serving(other) as url:
+        pass
+    client = ServiceClient(PlatformSettings(), url, timeout_seconds=2)
+    with pytest.raises(ServiceUnavailable):
+        await client.request("POST", "/thing")
+    await client.stop()
+
+
+async def test_a_service_that_hangs_is_504(other: Other) -> None:
+    async with serving(other) as url:
+        client = ServiceClient(PlatformSettings(), url, timeout_seconds=0.1)
+        with pytest.raises(GatewayTimeout):
+            await client.request("GET", "/hang")
+        await client.stop()
+
+
+async def test_retries_are_a_share_of_all_calls(client: ServiceClient, other: Other) -> None:
+    other.failures = 1_000
+    for _ in range(20):
+        with pytest.raises(ServiceUnavailable):
+            await client.request("GET", "/thing")
+    assert other.calls["GET"] <= 20 + RETRY_RESERVE + 2
+
+
+async def test_request_id_trace_and_time_left_travel_along(
+    client: ServiceClient, other: Other
+) -> None:
+    loop = asyncio.get_running_loop()
+    context = RequestContext(
+        {}, {}, client_address="", scheme="http", started=0.0, deadline=loop.time() + 1.0
+    )
+    reset = current.set(context)
+    await client.request("GET", "/thing")
+    current.reset(reset)
+    assert other.headers["x-request-id"] == context.request_id
+    assert other.headers["traceparent"] == context.traceparent
+    assert 0 < float(other.headers["x-request-timeout"]) <= 1.0
+
+
+async def test_the_callers_deadline_is_kept(client: ServiceClient) -> None:
+    loop = asyncio.get_running_loop()
+    context = RequestContext(
+        {}, {}, client_address="", scheme="http", started=0.0, deadline=loop.time() + 0.1
+    )
+    reset = current.set(context)
+    with pytest.raises(GatewayTimeout):
+        await client.request("GET", "/hang")
+    current.reset(reset)
+
+
+async def test_redirects_are_answers() -> None:
+    client = ServiceClient(
+        PlatformSettings(),
+        "http://other",
+        transport=httpx2.MockTransport(
+            lambda _: httpx2.Response(302, headers={"location": "http://evil"})
+        ),
+    )
+    assert (await client.request("GET", "/")).status_code == 302
+    await client.stop()
