@@ -10,6 +10,7 @@ import typer
 
 from devtools import state
 from devtools.terminal import Terminal
+from service_platform.testing.local_servers import command_of
 
 PATIENCE_SECONDS: Final = 40.0
 
@@ -25,7 +26,8 @@ def down() -> None:
     with contextlib.suppress(ProcessLookupError):
         os.kill(found.pid, signal.SIGTERM)
     with terminal.console.status("Ending"):
-        while state.running() is not None:
+        # The lock goes first, the process a moment later.
+        while state.running() is not None or command_of(found.pid):
             if time.monotonic() - began > PATIENCE_SECONDS:
                 terminal.failure(
                     f"Process {found.pid} has not ended after {PATIENCE_SECONDS:g} s; "

@@ -28,6 +28,8 @@ def test(ctx: typer.Context) -> None:
     began = time.monotonic()
     environment = {name: value for name, value in os.environ.items() if name != "DEV_STATE_DIR"}
     status = subprocess.run(command, cwd=ROOT, env=environment, check=False).returncode  # noqa: S603
+    if {"-h", "--help", "--version"} & set(arguments):
+        raise typer.Exit(status)
     terminal = Terminal()
     seconds = f"{time.monotonic() - began:.1f} s"
     if status == 0:
@@ -48,7 +50,7 @@ def in_parallel(arguments: Sequence[str]) -> list[str]:
     paths = [each for each in arguments if (ROOT / each.partition("::")[0]).exists()]
     if paths and all(each.partition("::")[0].endswith(".py") for each in paths):
         return []
-    return ["-n", "auto", "--dist", "worksteal"]
+    return ["-n", "auto", "--dist", "loadgroup"]
 
 
 def from_root(argument: str, folder: Path) -> str:

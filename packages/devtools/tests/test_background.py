@@ -1,0 +1,109 @@
+"""`./dev up --detach` and the commands that look at what it started."""
+
+import json
+import urllib.request
+from collections.abc import Iterator
+
+import asyncpg
+import pytest
+from local_system import System, is_free
+
+from devtools.credentials import Credentials
+from devtools.databases import url_of
+from devtools.services import ITEMS, SERVICES
+
+pytestmark = pytest.mark.xdist_group("background")
+
+
+def get(url: str) -> dict[str, object]:
+    with urllib.request.urlopen(url, timeout=10) as answer:
+        found: dict[str, object] = json.loads(answer.read())
+    return found
+
+
+@pytest.fixture(scope="module")
+def up(system: System) -> Iterator[str]:
+    done = system.up()
+    assert done.returncode == 0, done.stdout + done.stderr
+    yield done.stdout
+    system.dev("down")
+
+
+def test_it_returns_when_every_service_is_ready(system: System, up: str) -> None:
+    for service in SERVICES:
+        url = f"http://localhost:{system.port(service.name)}"
+        assert get(f"{url}/health")["status"] == "healthy"
+        assert f"{url}/docs" in up
+    assert "Ready in" in up
+
+
+def test_a_second_up_says_that_it_runs(system: System, up: str) -> None:
+    for arguments in (("--detach",), ()):
+        done = system.dev("up", *arguments)
+        assert done.returncode == 1
+        assert "already running" in done.stdout
+        assert "./dev down" in done.stdout
+
+
+def test_status_names_services_and_servers(system: System, up: str) -> None:
+    done = system.dev("status")
+    assert done.returncode == 0, done.stdout
+    assert done.stdout.count("healthy") == len(SERVICES)
+    assert "PostgreSQL" in done.stdout
+    assert "Valkey" in done.stdout
+
+
+def test_logs_are_of_the_service_that_is_asked_for(system: System, up: str) -> None:
+    done = system.dev("logs", "items")
+    assert "listening" in done.stdout
+    assert {line.split()[0] for line in done.stdout.splitlines()} == {"items"}
+
+
+def test_no_password_is_shown(system: System, up: str) -> None:
+    secrets = json.loads((system.state_dir / "secrets.json").read_text())
+    shown = up + system.dev("status").stdout + system.dev("logs").stdout
+    assert not [name for name, secret in secrets.items() if secret in shown]
+    for name in ("secrets.json", "run/state.json"):
+        assert (system.state_dir / name).stat().st_mode & 0o077 == 0
+
+
+def test_operators_commands_work_on_it(system: System, up: str) -> None:
+    assert "ES256" in system.dev("auth", "list-keys").stdout
+    assert "items" in system.dev("events", "status").stdout
+
+
+def test_seeding_twice_makes_nothing_twice(system: System, up: str) -> None:
+    first = system.dev("seed", "--items", "3")
+    assert first.returncode == 0, first.stdout + first.stderr
+    assert "36 items made" in first.stdout
+    second = system.dev("seed", "--items", "3")
+    assert "0 items made, 36 wanted in all" in second.stdout
+    assert "admin@demo.example.com" in second.stdout
+
+
+async def test_each_service_has_a_database_that_others_cannot_enter(
+    system: System, up: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DEV_STATE_DIR", str(system.state_dir))
+    state = json.loads((system.state_dir / "run" / "state.json").read_text())
+    own = url_of(ITEMS, state["postgres_url"], Credentials())
+    connection = await asyncpg.connect(own)
+    assert await connection.fetchval("SELECT count(*) FROM items") >= 0
+    await connection.close()
+    with pytest.raises(asyncpg.InsufficientPrivilegeError):
+        await asyncpg.connect(own.rpartition("/")[0] + "/users")
+
+
+def test_migrations_stand_where_the_code_does(system: System, up: str) -> None:
+    done = system.dev("migrate", "status")
+    assert done.stdout.count("0 to run") == len(SERVICES)
+
+
+def test_down_leaves_no_process_and_no_open_port(system: System, up: str) -> None:
+    done = system.dev("down")
+    assert done.returncode == 0, done.stdout
+    assert system.processes() == []
+    assert all(is_free(system.port(service.name)) for service in SERVICES)
+    again = system.dev("down")
+    assert (again.returncode, again.stdout.strip()) == (0, "Nothing is running.")
+    assert system.dev("status").returncode == 3

@@ -1,0 +1,23 @@
+from pathlib import Path
+
+from devtools.credentials import Credentials
+
+
+def test_a_secret_is_made_once_and_kept(tmp_path: Path) -> None:
+    made = Credentials(tmp_path).secret("items.database")
+    assert len(made) == 48
+    assert Credentials(tmp_path).secret("items.database") == made
+    assert Credentials(tmp_path).secret("users.database") != made
+
+
+def test_only_their_owner_can_read_them(tmp_path: Path) -> None:
+    Credentials(tmp_path).secret("any")
+    assert (tmp_path / "secrets.json").stat().st_mode & 0o777 == 0o600
+
+
+def test_forgotten_secrets_are_made_anew(tmp_path: Path) -> None:
+    credentials = Credentials(tmp_path)
+    made = credentials.secret("any")
+    credentials.forget()
+    assert not (tmp_path / "secrets.json").exists()
+    assert credentials.secret("any") != made

@@ -1,0 +1,72 @@
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+
+from devtools.credentials import Credentials
+from devtools.databases import DatabaseSetupError, behind, make, url_of, without_password
+from devtools.services import ITEMS, USERS
+from service_platform.testing.local_servers import LocalPostgres
+
+
+@pytest.fixture
+def keys(tmp_path: Path) -> Credentials:
+    return Credentials(tmp_path)
+
+
+def test_an_address_keeps_the_servers_options(keys: Credentials) -> None:
+    url = url_of(ITEMS, "postgresql://root:secret@db.example:6432/postgres?sslmode=require", keys)
+    parts = urlsplit(url)
+    assert (parts.username, parts.hostname, parts.port) == ("items", "db.example", 6432)
+    assert (parts.path, parts.query) == ("/items", "sslmode=require")
+    assert "secret" not in url
+
+
+def test_a_shown_address_has_no_password() -> None:
+    shown = without_password("postgresql://me:secret@host:1/db?password=secret")
+    assert shown == "postgresql://me@host:1/db"
+
+
+async def test_databases_are_made_once_and_then_used(
+    own_postgres: LocalPostgres, keys: Credentials
+) -> None:
+    for _ in range(2):
+        await make([ITEMS, USERS], own_postgres.url, keys)
+    assert await behind(ITEMS, url_of(ITEMS, own_postgres.url, keys)) is True
+
+
+async def test_a_role_without_rights_is_told_how_to_get_them(
+    own_postgres: LocalPostgres, keys: Credentials
+) -> None:
+    own_postgres.create_role("visitor", "password")
+    url = own_postgres.url_for("postgres", user="visitor", password="password")
+    with pytest.raises(DatabaseSetupError, match="ALTER ROLE visitor CREATEDB CREATEROLE"):
+        await make([ITEMS], url, keys)
+
+
+async def test_a_role_that_may_make_databases_need_not_be_superuser(
+    own_postgres: LocalPostgres, keys: Credentials
+) -> None:
+    own_postgres.create_role("maker", "password")
+    own_postgres.execute("ALTER ROLE maker CREATEDB CREATEROLE")
+    url = own_postgres.url_for("postgres", user="maker", password="password")
+    await make([ITEMS], url, keys)
+    assert await behind(ITEMS, url_of(ITEMS, url, keys)) is True
+
+
+async def test_a_database_of_somebody_else_is_left_alone(
+    own_postgres: LocalPostgres, keys: Credentials
+) -> None:
+    own_postgres.create_role("somebody", "password")
+    own_postgres.create_database("items", owner="somebody")
+    with pytest.raises(DatabaseSetupError, match="belongs to somebody"):
+        await make([ITEMS], own_postgres.url, keys)
+
+
+async def test_a_wrong_password_is_one_sentence(
+    own_postgres: LocalPostgres, keys: Credentials
+) -> None:
+    url = own_postgres.url_for("postgres", password="wrong-password")
+    with pytest.raises(DatabaseSetupError, match="refuses this user or password") as caught:
+        await make([ITEMS], url, keys)
+    assert "wrong-password" not in str(caught.value)

@@ -1,0 +1,81 @@
+"""`./dev up` on a terminal, and every way in which it ends."""
+
+import signal
+import socket
+
+import psutil
+import pytest
+from local_system import System, interrupt, is_free
+
+pytestmark = pytest.mark.xdist_group("up")
+
+
+def wait_until_gone(system: System) -> list[psutil.Process]:
+    _, alive = psutil.wait_procs(system.processes(), timeout=10)
+    return alive
+
+
+def test_ctrl_c_ends_everything_in_order(system: System) -> None:
+    process = system.up_attached("--only=items", "--no-reload")
+    said = interrupt(process)
+    assert process.returncode == 0
+    assert "Everything has ended" in said
+    assert system.processes() == []
+
+
+def test_killed_it_takes_everything_with_it(system: System) -> None:
+    process = system.up_attached("--only=items", "--workers=2", "--no-reload")
+    process.send_signal(signal.SIGKILL)
+    process.communicate(timeout=20)
+    assert wait_until_gone(system) == []
+    assert system.dev("status").returncode == 3
+
+
+def test_a_service_left_out_is_explained(system: System) -> None:
+    done = system.up("--only=items")
+    try:
+        assert done.returncode == 0, done.stdout
+        log = (system.state_dir / "logs" / "dev.log").read_text()
+        assert "items runs without auth" in log
+        assert is_free(system.port("users"))
+    finally:
+        system.dev("down")
+
+
+def test_a_taken_port_is_named_with_its_service(system: System) -> None:
+    with socket.socket() as taken:
+        taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        taken.bind(("127.0.0.1", system.port("items")))
+        taken.listen()
+        done = system.up()
+    assert done.returncode == 1
+    assert f"Port {system.port('items')}, which items needs, is taken" in done.stdout
+    assert system.processes() == []
+
+
+def test_a_service_that_does_not_start_stops_the_rest(system: System) -> None:
+    done = system.up("--only=items", DATABASE_POOL_SIZE="none")
+    assert done.returncode == 1
+    assert "items ended with exit status 78 while starting" in done.stdout
+    assert "Traceback" not in done.stdout
+    assert system.processes() == []
+
+
+def test_a_database_url_that_nobody_answers_is_one_sentence(system: System) -> None:
+    done = system.up(DATABASE_URL="postgresql://me:secret@127.0.0.1:1/postgres")
+    assert done.returncode == 1
+    assert "PostgreSQL at postgresql://me@127.0.0.1:1/postgres cannot be reached." in done.stdout
+    assert "secret" not in done.stdout
+    assert system.processes() == []
+
+
+def test_fresh_refuses_to_empty_somebody_elses_server(system: System) -> None:
+    done = system.up("--fresh", DATABASE_URL="postgresql://me@127.0.0.1:1/postgres")
+    assert done.returncode == 1
+    assert "unset DATABASE_URL" in done.stdout
+
+
+def test_an_unknown_service_is_answered_with_those_there_are(system: System) -> None:
+    done = system.dev("up", "--only=nonsense")
+    assert done.returncode == 1
+    assert "There is no service nonsense; there are users, items, auth." in done.stdout
