@@ -345,6 +345,24 @@ def self_signed(folder: Path) -> Path:
     return file
 
 
+async def test_without_policies_everybody_passes(redis_url: str) -> None:
+    async with running(on_redis(redis_url)) as limiter:
+        assert (await limiter.take(SOMEBODY, ())).allowed
+
+
+async def test_whatever_answers_in_place_of_redis_is_no_reason_to_fail() -> None:
+    async def nonsense(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"*1\r\n:5\r\nHTTP/1.1 200 OK\r\n\r\n")
+        writer.close()
+
+    async with await asyncio.start_server(nonsense, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        async with running(on_redis(f"redis://127.0.0.1:{port}/0")) as limiter:
+            for _ in range(3):
+                assert (await limiter.take(SOMEBODY, ONE)).backend.name == "fallback"
+                await asyncio.sleep(0.05)
+
+
 async def test_a_secret_of_the_address_is_in_no_repr() -> None:
     store = RedisStore(SecretStr("redis://u:hunter2@127.0.0.1:1/0"), service="x", budget=0.1)
     assert "hunter2" not in repr(vars(store)) + repr(vars(store._seed))

@@ -158,6 +158,22 @@ def test_units_are_bounded_as_well_as_callers() -> None:
         assert sum(units_held(terms[0])) == store.bound.units <= 5_000
 
 
+def test_memory_is_counted_right_however_many_policies_compete_for_it() -> None:
+    store = MemoryStore(max_keys=100, max_units=400, clock=Clock())
+    terms = terms_of("50/minute", "60/hour", "70/hour")
+    for number in range(3_000):
+        store.decide(terms, Identity(f"n{number % 37}"), 1 + number % 5)
+        meters = [term.meter for term in terms if isinstance(term.meter, WindowMeter)]
+        logs = [log for meter in meters for log in meter.entries.values()]
+        assert store.bound.keys == len(logs) <= 100
+        assert store.bound.units == sum(len(log.stamps) - log.head for log in logs) <= 400
+
+
+def test_a_store_without_memory_is_refused() -> None:
+    with pytest.raises(ValueError, match="room"):
+        MemoryStore(max_keys=1)
+
+
 def test_one_policy_cannot_starve_another_of_memory() -> None:
     store = MemoryStore(max_keys=100, clock=Clock())
     flooded, quiet = terms_of("5/minute", "2/hour")

@@ -96,7 +96,7 @@ class Limiter:
         """
         plan = self._plans.find(policies, identity.roles)
         redis = self._redis
-        if redis is None:
+        if redis is None or not policies:
             answer = self._memory.decide(plan.terms, identity, cost)
             return Decision(plan, answer, MEMORY)
         if self._loop is None:  # not started

@@ -127,7 +127,7 @@ class Link:
                 pause = FIRST_PAUSE_SECONDS
                 await asyncio.shield(wire.lost)
                 self._open(OverdueError("The connection to Redis was lost."))
-            except (OSError, hiredis.HiredisError) as error:
+            except Exception as error:  # noqa: BLE001 - whatever greets us there: try again later
                 self._open(error)
             finally:
                 self._wire = None

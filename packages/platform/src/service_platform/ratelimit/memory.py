@@ -21,6 +21,9 @@ MAX_UNITS: Final = 1_000_000
 """Units remembered by one process, over all callers; each takes 8 to 16 bytes."""
 
 _NANOSECONDS_PER_MICROSECOND: Final = 1_000
+_LEAST_MEMORY: Final = 100
+"""With less, the request being decided could be the one that has to be forgotten."""
+
 _SPENT_BEFORE_COMPACTION: Final = 64
 
 S = TypeVar("S")
@@ -38,6 +41,8 @@ class Bound:
     __slots__ = ("evicted", "keys", "max_keys", "max_units", "meters", "units")
 
     def __init__(self, max_keys: int, max_units: int) -> None:
+        if min(max_keys, max_units) < _LEAST_MEMORY:
+            raise ValueError(f"The store needs room for {_LEAST_MEMORY} callers and units.")
         self.max_keys = max_keys
         self.max_units = max_units
         self.keys = 0
@@ -185,10 +190,10 @@ class WindowMeter(Entries[WindowLog]):
     def take(self, now: int, quota: int, cost: int) -> tuple[int, int]:
         """Append the time once for each unit."""
         log = self.log
-        stamps = log.stamps
         if log.is_new:
             log.is_new = False
             self.admit_key(self.key, log, now)
+        stamps = log.stamps
         if cost == 1:
             stamps.append(now)
         else:
@@ -218,6 +223,7 @@ class WindowMeter(Entries[WindowLog]):
         """Forget the key and its units."""
         _, log = self.entries.popitem(last=False)
         held = len(log.stamps) - log.head
+        log.stamps, log.head, log.is_new = array("q"), 0, True
         self.units -= held
         bound = self.bound
         bound.units -= held
