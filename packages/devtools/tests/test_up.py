@@ -11,7 +11,7 @@ pytestmark = pytest.mark.xdist_group("up")
 
 
 def wait_until_gone(system: System) -> list[psutil.Process]:
-    _, alive = psutil.wait_procs(system.processes(), timeout=10)
+    alive: list[psutil.Process] = psutil.wait_procs(system.processes(), timeout=10)[1]
     return alive
 
 

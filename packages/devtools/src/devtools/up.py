@@ -22,11 +22,14 @@ from devtools.project import ROOT, logs_dir
 from devtools.servers import Servers, ServerSettingError
 from devtools.services import Service, UnknownServiceError, chosen, platform_source
 from devtools.state import AlreadyRunningError, ServiceState, State
+from devtools.status import health
 from devtools.supervisor import ProgramFailedError, Supervisor
 from devtools.terminal import Terminal
 from service_platform.testing.local_servers import LocalServerError
 
 BACKGROUND_LOG: Final = "dev.log"
+SETTLE_SECONDS: Final = 6.0
+SETTLE_POLL_SECONDS: Final = 0.1
 EXPECTED: Final = (
     AlreadyRunningError,
     DatabaseSetupError,
@@ -211,8 +214,33 @@ class _Run:
             reload=self._reload,
         )
         await self._supervisor.start()
+        await self._until_settled()
         names = ", ".join(service.name for service in self._services)
         self._terminal.step("Services", names, time.monotonic() - began)
+
+    async def _until_settled(self) -> None:
+        """Wait for what a service gets from another one, such as auth's keys; it asks again soon.
+
+        Somebody who reads "Ready" and pastes the first request must not meet a 503.
+        """
+        running = {service.name for service in self._services}
+        complete = [
+            service.port + self._offset
+            for service in self._services
+            if all(name in running for name, _ in service.needs)
+        ]
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(SETTLE_SECONDS):
+                while complete:
+                    found = await asyncio.gather(
+                        *(asyncio.to_thread(health, port) for port in complete)
+                    )
+                    complete = [
+                        port
+                        for port, (word, _) in zip(complete, found, strict=True)
+                        if word != "healthy"
+                    ]
+                    await asyncio.sleep(SETTLE_POLL_SECONDS if complete else 0)
 
     def _program(self, service: Service) -> Program:
         return Program(
