@@ -2,6 +2,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
 
 import pytest
+from prometheus_client import REGISTRY
 from shop.models import Product
 from sqlalchemy import func, literal, select, text
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
@@ -163,28 +164,31 @@ async def test_reads_in_flight_survive_a_restart(
     connected: Connect, mortal_server: LocalPostgres
 ) -> None:
     database = connected(database_pool_size=5)
-    stop = asyncio.Event()
-    done = 0
+    done = asyncio.Semaphore(0)
 
     def crash() -> None:
         mortal_server.kill()
         mortal_server.start()
 
     async def keep_reading() -> None:
-        nonlocal done
-        while not stop.is_set():
-            assert await database.reader.scalar(ONE) == 1
-            done += 1
+        while await database.reader.scalar(ONE) == 1:
+            done.release()
+
+    async def some_reads() -> None:
+        for _ in range(50):
+            await done.acquire()
 
     readers = [asyncio.create_task(keep_reading()) for _ in range(8)]
     for way in (mortal_server.restart, crash):
-        await asyncio.sleep(0.1)
-        before = done
+        await some_reads()
         await asyncio.to_thread(way)
-        await asyncio.wait(readers, timeout=0.3)
-        assert done > before
-    stop.set()
-    await asyncio.gather(*readers)
+        done = asyncio.Semaphore(0)
+        progress = asyncio.create_task(some_reads())
+        await asyncio.wait([progress, *readers], return_when=asyncio.FIRST_COMPLETED)
+        assert progress.done(), [reader for reader in readers if reader.done()]
+    for reader in readers:
+        reader.cancel()
+    await asyncio.gather(*readers, return_exceptions=True)
 
 
 async def test_a_server_that_is_away_is_told_at_once_and_used_again(
@@ -250,6 +254,24 @@ async def test_a_long_statement_is_cancelled_by_the_server(
             await database.reader.scalar(select(func.pg_sleep(20)))
         assert sqlstate(caught.value) == "57014"
     assert await database.reader.scalar(ONE) == 1
+
+
+async def test_the_pools_use_is_measured(connected: Connect) -> None:
+    def in_use() -> float | None:
+        return REGISTRY.get_sample_value("database_pool_connections_in_use")
+
+    database = connected(database_pool_size=3, database_max_overflow=1)
+    async with database.engine.connect(), database.engine.connect():
+        assert in_use() == 2
+        await database.reader.scalar(ONE)
+        assert in_use() == 2
+    assert in_use() == 0
+    end = select(func.pg_terminate_backend(func.pg_backend_pid()))
+    for _ in range(5):
+        with pytest.raises(DBAPIError):
+            await database.reader.scalar(end)
+    assert in_use() == 0
+    assert REGISTRY.get_sample_value("database_pool_connections_limit") == 4
 
 
 async def test_the_server_knows_whose_connection_it_is(database: Database) -> None:

@@ -6,7 +6,8 @@ from collections.abc import Awaitable, Callable, Generator
 from typing import Any, Final
 
 import asyncpg
-from sqlalchemy import event
+from prometheus_client import Gauge
+from sqlalchemy import Engine, event
 from sqlalchemy.engine.interfaces import ExceptionContext
 from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
@@ -21,6 +22,25 @@ RECONNECT_SECONDS: Final = 1.0
 """How long a restarting server is waited for, while it refuses connections."""
 ANSWER_MARGIN_SECONDS: Final = 2.0
 """The server cancels a statement first; the client gives the connection up this much later."""
+RESTARTING: Final = (
+    ConnectionError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.AdminShutdownError,
+    asyncpg.CannotConnectNowError,
+    asyncpg.CrashShutdownError,
+)
+"""How a server looks to new connections while it goes down and comes back."""
+
+pool_in_use = Gauge(
+    "database_pool_connections_in_use",
+    "Connections that requests hold at this moment.",
+    multiprocess_mode="livesum",
+)
+pool_limit = Gauge(
+    "database_pool_connections_limit",
+    "Most connections the pool may have.",
+    multiprocess_mode="livesum",
+)
 
 
 class Connector:
@@ -69,7 +89,7 @@ class Connector:
         while True:
             try:
                 return await self._connect_once()
-            except (ConnectionError, asyncpg.CannotConnectNowError) as error:
+            except RESTARTING as error:
                 # While the server stays away, requests fail at once instead of queueing up.
                 if not patient or time.monotonic() > deadline:
                     self._failed_at = time.monotonic()
@@ -170,8 +190,10 @@ def make_engine(settings: PlatformSettings, connector: Connector) -> AsyncEngine
         echo=settings.debug,
         hide_parameters=True,
     )
+    pool_limit.set(settings.database_pool_size + settings.database_max_overflow)
     event.listen(engine.sync_engine, "connect", connector.finished)
     event.listen(engine.sync_engine, "checkout", _refuse_closed)
+    _measure(engine.sync_engine)
     event.listen(engine.sync_engine, "handle_error", _tell_lost_connections)
     return engine
 
@@ -190,6 +212,24 @@ def make_migration_engine(settings: PlatformSettings) -> AsyncEngine:
 def _refuse_closed(connection: Any, _record: object, _proxy: object) -> None:
     if connection.driver_connection.is_closed():
         raise DisconnectionError
+
+
+def _measure(engine: Engine) -> None:
+    """Keep the gauge of connections in use; read from the pool, so that it cannot drift."""
+
+    def in_use() -> int:
+        pool: Any = engine.pool
+        count: int = pool.checkedout()
+        return count
+
+    def taken(_connection: object, _record: object, _proxy: object) -> None:
+        pool_in_use.set(in_use())
+
+    def given_back(_connection: object, _record: object) -> None:
+        pool_in_use.set(in_use() - 1)  # it is not yet among the idle ones
+
+    event.listen(engine, "checkout", taken)
+    event.listen(engine, "checkin", given_back)
 
 
 def _tell_lost_connections(context: ExceptionContext) -> None:
