@@ -247,7 +247,7 @@ async def test_another_scheme_is_no_authentication(
     assert (answer.status_code, answer.headers["www-authenticate"]) == (401, "Bearer")
 
 
-@settings(max_examples=300, suppress_health_check=[HealthCheck.too_slow], deadline=None)
+@settings(max_examples=100, suppress_health_check=[HealthCheck.too_slow], deadline=None)
 @given(st.text(max_size=200) | st.from_regex(r"[A-Za-z0-9_-]{0,60}\.[A-Za-z0-9_-]{0,60}\..{0,30}"))
 def test_no_text_makes_the_header_check_fail_otherwise(text: str) -> None:
     with pytest.raises(InvalidTokenError):
@@ -265,7 +265,7 @@ _claim_names = st.sampled_from(
 _KEY = new_key()
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.dictionaries(_claim_names, _json))
 def test_no_signed_claims_make_the_claim_check_fail_otherwise(changes: dict[str, Any]) -> None:
     now = time.time()

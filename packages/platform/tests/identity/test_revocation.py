@@ -211,7 +211,10 @@ async def test_what_was_heard_is_refused_while_redis_is_away_and_news_come_with_
         await revocations.check()
 
 
-async def test_a_service_starts_without_redis(settings_for: SettingsFor) -> None:
+async def test_a_service_starts_without_redis(
+    settings_for: SettingsFor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("service_platform.identity.revocation.START_SECONDS", 0.1)
     async with following(
         settings_for("http://auth.test", redis_url="redis://127.0.0.1:1/0")
     ) as revocations:
