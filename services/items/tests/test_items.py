@@ -348,11 +348,13 @@ async def test_an_item_is_read_by_one_statement_and_one_redis_command(
     ):
         place = (await add(client, mine)).headers["location"]
         await client.get(place, headers=mine)  # connections are there, the script is known
-        async with redis.monitor() as monitor:
+        async with redis.client() as connected, redis.monitor() as monitor:
+            await connected.echo("the beginning")
+            await sent_by_clients(monitor, until="the beginning")
             sql_log.clear()
             assert (await client.get(place, headers=mine)).status_code == 200
             statements = sql_log.statements()
-            await redis.echo("the end")
+            await connected.echo("the end")
             sent = await sent_by_clients(monitor, until="the end")
     assert sent == ["EVALSHA"]
     of_request = [each for each in statements if "closed_accounts" not in each]
