@@ -96,4 +96,4 @@ def wait_until_answers(url: str, process: "subprocess.Popen[bytes]") -> float:
         except (urllib.error.URLError, ConnectionError, TimeoutError):
             pass
         time.sleep(0.01)
-    raise RuntimeError(f"{process.args} does not answer {url}; see benchmarks/results/*.log")
+    raise RuntimeError(f"{process.args!r} does not answer {url}; see benchmarks/results/*.log")

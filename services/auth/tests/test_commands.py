@@ -8,7 +8,6 @@ import sys
 from collections.abc import Callable
 
 import pytest
-from click.testing import Result
 from httpx2 import AsyncClient
 from services.auth.tests.conftest import (
     AUTH,
@@ -19,7 +18,7 @@ from services.auth.tests.conftest import (
     log_in,
     new_person,
 )
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
 from auth.commands import app
 from service_platform.testing.services import SECRET_KEY

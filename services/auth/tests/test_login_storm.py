@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import httpx2
-import psutil  # type: ignore[import-untyped]
+import psutil
 from services.auth.tests.conftest import ME, PASSWORD, TOKEN, new_person
 
 from service_platform.testing.services import RunningService

@@ -30,7 +30,7 @@ LISTENING = {"XREAD", "XREADGROUP", "XAUTOCLAIM", "XPENDING", "XINFO", "ZRANGEBY
 
 async def sent_by_clients(monitor: Monitor, until: str) -> list[str]:
     """The commands Redis was sent; not those a script runs inside, and not those of listening."""
-    sent = []
+    sent: list[str] = []
     async for command in monitor.listen():
         name = command["command"].split()[0].upper()
         if until in command["command"]:

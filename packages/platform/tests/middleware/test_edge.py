@@ -193,7 +193,7 @@ async def test_a_client_that_leaves_while_sending_is_no_error(
     async def send(message: Message) -> None:
         sent.append(message)
 
-    scope = {
+    scope: dict[str, Any] = {
         "type": "http",
         "method": "POST",
         "path": "/count",

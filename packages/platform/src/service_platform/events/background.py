@@ -9,7 +9,6 @@ from redis.exceptions import RedisError
 from sqlalchemy.exc import SQLAlchemyError
 
 from service_platform import tasks
-from service_platform import tasks
 from service_platform.logging import get_logger
 
 RESTART_SECONDS = 1.0
