@@ -40,7 +40,7 @@ async def running(limiter: Limiter) -> AsyncIterator[Limiter]:
 
 
 def on_redis(url: str, *, service: str = "items", **options: Any) -> Limiter:
-    return Limiter(RedisStore(SecretStr(url), service=service, budget=0.5), **options)
+    return Limiter(RedisStore(SecretStr(url), service=service, budget=2.0), **options)
 
 
 def count(name: str, **labels: str) -> float:

@@ -159,10 +159,13 @@ def test_units_are_bounded_as_well_as_callers() -> None:
 
 
 def test_memory_is_counted_right_however_many_policies_compete_for_it() -> None:
-    store = MemoryStore(max_keys=100, max_units=400, clock=Clock())
-    terms = terms_of("50/minute", "60/hour", "70/hour")
+    clock = Clock()
+    store = MemoryStore(max_keys=100, max_units=400, clock=clock)
+    by_client = Policy.parse("300/second", name="by-client", by="client")
+    terms = (*terms_of("50/minute", "60/hour"), *Plan([by_client]).terms)
     for number in range(3_000):
-        store.decide(terms, Identity(f"n{number % 37}"), 1 + number % 5)
+        clock.microseconds += 1_000
+        store.decide(terms, Identity(f"n{number % 37}", client="web"), 1 + number % 5)
         meters = [term.meter for term in terms if isinstance(term.meter, WindowMeter)]
         logs = [log for meter in meters for log in meter.entries.values()]
         assert store.bound.keys == len(logs) <= 100

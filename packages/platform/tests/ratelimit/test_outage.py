@@ -87,7 +87,7 @@ async def test_redis_killed_and_restarted_fails_no_check_and_is_used_again(
 async def test_a_frozen_redis_costs_each_request_the_budget_at_most_and_then_none_at_all(
     own_redis: LocalValkey,
 ) -> None:
-    async with load_on(limiter_on(own_redis.url, budget=0.1)) as load:
+    async with load_on(limiter_on(own_redis.url, budget=0.5)) as load:
         await load.reaches("redis", 5)
         own_redis.pause()
         try:
@@ -96,7 +96,7 @@ async def test_a_frozen_redis_costs_each_request_the_budget_at_most_and_then_non
             at = load.backends["fallback"]
             await asyncio.sleep(0.5)
             assert load.backends["fallback"] - at > 20
-            assert load.longest < 0.1  # nobody waits for the budget any more
+            assert load.longest < 0.5  # nobody waits for the budget any more
         finally:
             own_redis.resume()
         await load.reaches("redis", BACK_WITHIN_SECONDS)
@@ -196,10 +196,10 @@ class Way:
 
 async def test_under_constant_load_each_answer_has_the_whole_budget(redis_url: str) -> None:
     """There is always a call under way when the one timer of the connection runs."""
-    limiter = limiter_on(redis_url, budget=0.25)
+    limiter = limiter_on(redis_url, budget=0.4)
     await limiter.start()
     seen: Counter[str] = Counter()
-    stop_at = asyncio.get_running_loop().time() + 0.9
+    stop_at = asyncio.get_running_loop().time() + 1.3
 
     async def without_pause(address: str) -> None:
         while asyncio.get_running_loop().time() < stop_at:
@@ -219,15 +219,15 @@ def test_a_loop_that_was_held_up_does_not_take_redis_for_dead(
     """Its timer is overdue when it goes on, but so is the answer in its socket."""
 
     async def run() -> None:
-        limiter = limiter_on(redis_url, budget=0.05)
+        limiter = limiter_on(redis_url, budget=0.2)
         await limiter.start()
-        for _ in range(3):
+        for _ in range(2):
             waiting = asyncio.ensure_future(limiter.take(Identity("192.0.2.1"), PLENTY))
             await asyncio.sleep(0.001)
             waiting_too = asyncio.ensure_future(limiter.take(Identity("192.0.2.2"), PLENTY))
             for _ in range(2):
                 await asyncio.sleep(0)
-            time.sleep(0.15)  # noqa: ASYNC251 - a handler that computes
+            time.sleep(0.4)  # noqa: ASYNC251 - a handler that computes
             assert (await waiting).backend.name == "redis"
             assert (await waiting_too).backend.name == "redis"
         await limiter.stop()

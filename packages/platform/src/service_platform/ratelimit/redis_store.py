@@ -29,7 +29,9 @@ MOST_IN_ONE_CALL: Final = 128
 CONNECT_WAIT_SECONDS: Final = 1.0
 MOST_REDIRECTS: Final = 3
 
-_ABOUT_ONE_CALL: Final = frozenset({"ERR", "WRONGTYPE", "TRYAGAIN", "CLUSTERDOWN", "BUSY"})
+_ABOUT_ONE_CALL: Final = frozenset(
+    {"ERR", "WRONGTYPE", "MOVED", "ASK", "TRYAGAIN", "CLUSTERDOWN", "BUSY"}
+)
 """Errors that say nothing about the next call."""
 
 _ASKING: Final = b"*1\r\n$6\r\nASKING\r\n"
