@@ -24,6 +24,7 @@ from auth.settings import AuthSettings
 from auth.signing_keys import SigningKeys
 from service_platform.database import DbReader, DbSession
 from service_platform.identity.jwks import JWKS_PATH
+from service_platform.ratelimit import limit
 from service_platform.routing import Router
 
 METADATA_PATH = "/.well-known/oauth-authorization-server"
@@ -44,6 +45,7 @@ OAUTH_RESPONSES: dict[int | str, dict[str, Any]] = {
     responses=OAUTH_RESPONSES,
     openapi_extra=form_of(TokenForm, "RFC 6749, sections 4.3.2, 4.4.2 and 6."),
 )
+@limit("600/minute", by="address", fallback="60/minute")
 async def issue_token(
     request: Request, session: DbSession, reader: DbReader, grants: TheGrants, caller: TheCaller
 ) -> Response:

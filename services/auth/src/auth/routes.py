@@ -34,7 +34,7 @@ Admin = Annotated[Principal, RequireRole(ADMIN)]
     summary="Make an account",
     responses=responses(EmailTaken),
 )
-@limit("60/minute", by="address")
+@limit("60/minute", by="address", fallback="10/minute")
 async def register(
     registration: Registration, session: DbSession, accounts: TheAccounts
 ) -> AccountView:
@@ -60,6 +60,7 @@ async def erase_own_account(owner: CurrentOwner, session: DbSession, accounts: T
     summary="Change the password",
     responses=responses(WrongPassword, Conflict),
 )
+@limit("30/minute", fallback="5/minute")
 async def change_password(
     change: PasswordChange,
     owner: CurrentOwner,
