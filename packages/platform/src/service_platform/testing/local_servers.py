@@ -395,7 +395,7 @@ class LocalPostgres(LocalServer):
                 "--locale-provider=builtin",
                 "--builtin-locale=C.UTF-8",
                 "--no-instructions",
-                *([] if self.durable else ["--no-sync"]),
+                *([] if self.durable else ["--no-sync", "--set=scram_iterations=1"]),
             ],
             capture_output=True,
             text=True,
@@ -466,6 +466,7 @@ FAST_SETTINGS = {
     "checkpoint_timeout": "1h",
     "max_wal_size": "4GB",
     "restart_after_crash": "off",
+    "scram_iterations": "1",  # of passwords set from now on: connecting is most of a short test
 }
 
 
