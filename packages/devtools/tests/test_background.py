@@ -12,8 +12,6 @@ from devtools.credentials import Credentials
 from devtools.databases import url_of
 from devtools.services import ITEMS, SERVICES
 
-pytestmark = pytest.mark.xdist_group("background")
-
 
 def get(url: str) -> dict[str, object]:
     with urllib.request.urlopen(url, timeout=10) as answer:
@@ -23,7 +21,7 @@ def get(url: str) -> dict[str, object]:
 
 @pytest.fixture(scope="module")
 def up(system: System) -> Iterator[str]:
-    done = system.up()
+    done = system.up("--no-reload")  # the checkout may be edited meanwhile
     assert done.returncode == 0, done.stdout + done.stderr
     yield done.stdout
     system.dev("down")

@@ -1,3 +1,4 @@
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from devtools.credentials import Credentials
@@ -8,6 +9,12 @@ def test_a_secret_is_made_once_and_kept(tmp_path: Path) -> None:
     assert len(made) == 48
     assert Credentials(tmp_path).secret("items.database") == made
     assert Credentials(tmp_path).secret("users.database") != made
+
+
+def test_asked_for_by_many_at_once_there_is_one(tmp_path: Path) -> None:
+    with ThreadPoolExecutor(8) as threads:
+        made = list(threads.map(lambda _: Credentials(tmp_path).secret("any"), range(40)))
+    assert set(made) == {Credentials(tmp_path).secret("any")}
 
 
 def test_only_their_owner_can_read_them(tmp_path: Path) -> None:

@@ -4,10 +4,7 @@ import signal
 import socket
 
 import psutil
-import pytest
 from local_system import System, interrupt, is_free
-
-pytestmark = pytest.mark.xdist_group("up")
 
 
 def wait_until_gone(system: System) -> list[psutil.Process]:
@@ -54,7 +51,7 @@ def test_a_taken_port_is_named_with_its_service(system: System) -> None:
 
 
 def test_a_service_that_does_not_start_stops_the_rest(system: System) -> None:
-    done = system.up("--only=items", DATABASE_POOL_SIZE="none")
+    done = system.up("--only=items", EVENTS_BATCH_SIZE="none")
     assert done.returncode == 1
     assert "items ended with exit status 78 while starting" in done.stdout
     assert "Traceback" not in done.stdout

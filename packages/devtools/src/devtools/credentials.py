@@ -1,5 +1,6 @@
 """Passwords and keys of the local system: made once, kept where only their owner can read them."""
 
+import fcntl
 import json
 import secrets
 from pathlib import Path
@@ -19,16 +20,12 @@ class Credentials:
 
     def __init__(self, directory: Path | None = None) -> None:
         self._file = (directory or state_dir()) / FILE
-        try:
-            self._secrets: dict[str, str] = json.loads(self._file.read_text())
-        except FileNotFoundError:
-            self._secrets = {}
+        self._secrets = self._read()
 
     def secret(self, name: str) -> str:
         """The secret of that name: 48 characters that need no escaping anywhere."""
         if name not in self._secrets:
-            self._secrets[name] = secrets.token_urlsafe(36)
-            self._save()
+            self._make(name)
         return self._secrets[name]
 
     def forget(self) -> None:
@@ -36,8 +33,24 @@ class Credentials:
         self._secrets = {}
         self._file.unlink(missing_ok=True)
 
-    def _save(self) -> None:
+    def _make(self, name: str) -> None:
+        """Make a secret, unless another process or thread just has."""
         self._file.parent.mkdir(parents=True, exist_ok=True)
+        with self._file.with_suffix(".lock").open("ab") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            self._secrets = self._read()
+            if name not in self._secrets:
+                self._secrets[name] = secrets.token_urlsafe(36)
+                self._save()
+
+    def _read(self) -> dict[str, str]:
+        try:
+            found: dict[str, str] = json.loads(self._file.read_text())
+        except FileNotFoundError:
+            return {}
+        return found
+
+    def _save(self) -> None:
         new = self._file.with_suffix(".new")
         new.unlink(missing_ok=True)
         new.touch(mode=0o600)

@@ -149,7 +149,7 @@ async def migrate(service: Service, environment: dict[str, str]) -> str:
         raise
     said = output.decode(errors="replace").strip()
     if process.returncode != 0:
-        last = said.splitlines()[-1] if said else "it said nothing."
+        last = said.splitlines()[-1].strip() if said else "it said nothing."
         raise DatabaseSetupError(f"Migrating {service.name} failed: {last}")
     return said
 

@@ -30,6 +30,7 @@ class Program:
         environment: all of it.
         port: where it answers HTTP on 127.0.0.1.
         watched: folders whose Python files it is made of.
+        after: programs that are ready before this one starts, where they run at all.
         ready_path: answers 200 as soon as it is ready.
     """
 
@@ -38,6 +39,7 @@ class Program:
     environment: Mapping[str, str]
     port: int
     watched: tuple[Path, ...] = ()
+    after: tuple[str, ...] = ()
     ready_path: str = "/health/ready"
 
 

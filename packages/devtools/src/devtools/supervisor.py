@@ -24,7 +24,7 @@ class Supervisor:
     """Several programs that run together.
 
     Args:
-        programs: started at once, stopped at once.
+        programs: started together, as far as one need not wait for another; stopped at once.
         heard: gets name and text of each line a program writes.
         noted: gets name and text of what happens to a program.
         changed: called when a program's state changes, with its name, the new state and its
@@ -48,9 +48,10 @@ class Supervisor:
         self._noted = noted
         self._changed = changed
         self._reload = reload
+        self._ready = {program.name: asyncio.Event() for program in programs}
 
     async def start(self) -> None:
-        """Start all; return when all are ready.
+        """Start all, each after those it waits for; return when all are ready.
 
         Raises:
             ProgramFailedError: for the first that ended or took too long.
@@ -76,10 +77,14 @@ class Supervisor:
 
     async def _start(self, process: Process) -> None:
         name = process.program.name
+        for earlier in process.program.after:
+            if earlier in self._ready:
+                await self._ready[earlier].wait()
         await process.start()
         self._changed(name, "starting", process.pid)
         await self._until_ready(process)
         self._changed(name, "ready", process.pid)
+        self._ready[name].set()
 
     async def _stop(self, process: Process) -> None:
         await process.stop()

@@ -18,6 +18,7 @@ COLOURS: Final = {service.name: service.colour for service in SERVICES}
 _TIME: Final = re.compile(r"^\d\d:\d\d:\d\d\.\d{3} ")
 _LEVEL: Final = re.compile(r"\[(debug|info|warning|error|critical)\s*\] ?")
 _LEVEL_STYLES: Final = {"warning": "yellow", "error": "red", "critical": "bold red"}
+_ORIGIN: Final = re.compile(r" \[[a-z_.]+\]| (request|trace)_id=\S+")
 _STATUS: Final = re.compile(r"\bstatus=(\d{3})\b")
 _ERROR_LINE: Final = re.compile(r"^(\w+\.)*\w*(Error|Exception)\b")
 
@@ -73,7 +74,7 @@ class Terminal:
 
     def _prefix(self, name: str) -> Text:
         style = COLOURS.get(name, "blue")
-        return Text(f"  {name:<{WIDTH}} ", style=style).append("│ ", style="dim")
+        return Text("  ").append(f"{name:<{WIDTH}} ", style=style).append("│ ", style="dim")
 
 
 def styled(line: str) -> Text:
@@ -83,6 +84,8 @@ def styled(line: str) -> Text:
         text.stylize("dim", *found.span())
     if found := _LEVEL.search(line):
         text.stylize(_LEVEL_STYLES.get(found[1], "dim"), *found.span())
+    for found in _ORIGIN.finditer(line):
+        text.stylize("dim", *found.span())
     for found in _STATUS.finditer(line):
         text.stylize(_status_style(int(found[1])), *found.span())
     if line.startswith("Traceback ") or _ERROR_LINE.match(line):

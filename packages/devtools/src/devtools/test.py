@@ -42,6 +42,7 @@ def test(ctx: typer.Context) -> None:
 def in_parallel(arguments: Sequence[str]) -> list[str]:
     """The options that spread tests over the processors.
 
+    A file stays in one process, which then starts what the file's tests share only once.
     None where the caller chose, or named single files: starting the processes would take longer.
     """
     chosen = ("-n", "--numprocesses", "--pdb", "--help", "-h", "--co", "--version")
@@ -50,7 +51,7 @@ def in_parallel(arguments: Sequence[str]) -> list[str]:
     paths = [each for each in arguments if (ROOT / each.partition("::")[0]).exists()]
     if paths and all(each.partition("::")[0].endswith(".py") for each in paths):
         return []
-    return ["-n", "auto", "--dist", "loadgroup"]
+    return ["-n", "auto", "--dist", "loadfile"]
 
 
 def from_root(argument: str, folder: Path) -> str:

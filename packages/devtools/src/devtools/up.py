@@ -251,6 +251,8 @@ class _Run:
             ),
             port=service.port + self._offset,
             watched=(service.source, platform_source()),
+            # Not needed to start, but then its first look at another one would fail and be logged.
+            after=tuple(name for name, _ in service.needs),
         )
 
     def _explain_what_is_missing(self) -> None:
