@@ -1,0 +1,197 @@
+"""Input no client should send: a clear refusal from each service, never a failure."""
+
+import asyncio
+import json
+import uuid
+from collections.abc import AsyncIterator
+from urllib.parse import urlsplit
+
+import pytest
+from httpx2 import AsyncClient, Response
+from tests.e2e.conftest import Person, System
+
+BODIES = {
+    "auth": ("POST", "/api/v1/auth/register"),
+    "users": ("PATCH", "/api/v1/users/me"),
+    "items": ("POST", "/api/v1/items"),
+}
+"""A route of each service that takes JSON."""
+TEXT_MEMBER = {"auth": "full_name", "users": "full_name", "items": "name"}
+every_service = pytest.mark.parametrize("service", sorted(BODIES))
+
+
+def assert_problem(answer: Response, *expected: int) -> None:
+    assert answer.status_code in expected, answer.text
+    assert answer.headers["content-type"] == "application/problem+json"
+    problem = answer.json()
+    assert problem["status"] == answer.status_code
+    assert problem["message"] == problem["detail"]
+    assert problem["request_id"] == answer.headers["x-request-id"]
+    for name in ("type", "title", "instance", "error"):
+        assert problem[name]
+
+
+async def send(
+    person: Person, service: str, content: bytes | AsyncIterator[bytes], **headers: str
+) -> Response:
+    method, path = BODIES[service]
+    sent = {
+        "authorization": f"Bearer {person.tokens['access_token']}",
+        "content-type": "application/json",
+        **{name.replace("_", "-"): value for name, value in headers.items()},
+    }
+    return await person.http.request(
+        method, person.urls[service] + path, content=content, headers=sent
+    )
+
+
+@every_service
+@pytest.mark.parametrize(
+    "content",
+    [b"{", b'{"name": }', b"[1,]", b"\xff\xfe\xfa", b'{"name": "\xc3\x28"}', b"nul", b"\x00"],
+    ids=["cut", "no-value", "comma", "not-utf8", "half-utf8", "word", "nul"],
+)
+async def test_malformed_json(somebody: Person, service: str, content: bytes) -> None:
+    assert_problem(await send(somebody, service, content), 400, 422)
+
+
+@every_service
+@pytest.mark.parametrize("content", [b"", b"null", b"[]", b"1", b'"text"'])
+async def test_json_that_is_no_object(somebody: Person, service: str, content: bytes) -> None:
+    assert_problem(await send(somebody, service, content), 422)
+
+
+@every_service
+async def test_an_array_ten_thousand_deep(somebody: Person, service: str) -> None:
+    assert_problem(await send(somebody, service, b"[" * 10_000 + b"]" * 10_000), 400, 422)
+    member = TEXT_MEMBER[service].encode()
+    deep = b'{"%s": %s}' % (member, b'{"a":' * 10_000 + b"1" + b"}" * 10_000)
+    assert_problem(await send(somebody, service, deep), 400, 422)
+
+
+@every_service
+@pytest.mark.parametrize("media_type", ["text/plain", "application/xml", "text/json", "nonsense"])
+async def test_a_wrong_media_type(somebody: Person, service: str, media_type: str) -> None:
+    answer = await send(somebody, service, b'{"name": "a"}', content_type=media_type)
+    assert_problem(answer, 415)
+
+
+@every_service
+async def test_a_body_too_large(somebody: Person, service: str) -> None:
+    assert_problem(await send(somebody, service, b'{"name": "' + b"x" * 2_000_000 + b'"}'), 413)
+
+
+@every_service
+async def test_a_body_too_large_that_does_not_tell_its_length(
+    somebody: Person, service: str
+) -> None:
+    async def chunks() -> AsyncIterator[bytes]:
+        yield b'{"name": "'
+        for _ in range(40):
+            yield b"x" * 65_536
+        yield b'"}'
+
+    assert_problem(await send(somebody, service, chunks()), 413)
+
+
+@every_service
+async def test_nul_bytes_in_text_for_the_database(somebody: Person, service: str) -> None:
+    content = json.dumps(
+        {
+            TEXT_MEMBER[service]: "a\0b",
+            **(
+                {"email": f"{uuid.uuid4().hex}@example.com", "password": "long enough phrase"}
+                if service == "auth"
+                else {}
+            ),
+        }
+    )
+    answer = await send(somebody, service, content.encode())
+    assert_problem(answer, 422)
+    assert answer.json()["details"][0]["field"] == f"body.{TEXT_MEMBER[service]}"
+
+
+@pytest.mark.parametrize("path", ["?q=%00", "?tag=%00", "?q=%ff%fe", "?owner_id=%00"])
+async def test_nul_bytes_and_broken_text_in_a_query(somebody: Person, path: str) -> None:
+    answer = await somebody.send("items", "GET", f"/items{path}")
+    if path == "?q=%ff%fe":  # replaced by U+FFFD where the query is decoded
+        assert answer.status_code in {200, 400, 422}
+    else:
+        assert_problem(answer, 422)
+
+
+@pytest.mark.parametrize("cursor", ["x", "AAAA", "%00", "é", "x" * 2_000, "../..", "e30="])
+async def test_an_invalid_cursor(somebody: Person, cursor: str) -> None:
+    assert_problem(await somebody.send("items", "GET", f"/items?cursor={cursor}"), 400)
+
+
+@every_service
+async def test_failed_validation_repeats_nothing_of_the_input(
+    somebody: Person, service: str
+) -> None:
+    secret = "s3cr3t-value-nobody-should-see"
+    content = json.dumps(
+        {"email": secret, "password": [secret], "name": [secret], "full_name": {secret: 1}}
+    )
+    answer = await send(somebody, service, content.encode())
+    assert_problem(answer, 422)
+    assert secret not in answer.text
+
+
+@every_service
+@pytest.mark.parametrize(
+    "request_id", [b"a\nb: c", b"a\r\nx-forged: 1", b"\x1b[31mred", b"x" * 65, b"a b", b"\xff"]
+)
+async def test_a_request_id_that_would_forge_a_log_line_is_not_taken(
+    system: System, service: str, request_id: bytes
+) -> None:
+    """Sent as bytes: no HTTP client would."""
+    url = urlsplit(system.urls[service])
+    if url.scheme != "http":
+        pytest.skip("The bytes are written to a plain connection.")
+    reader, writer = await asyncio.open_connection(url.hostname, url.port or 80)
+    marker = uuid.uuid4().hex
+    writer.write(
+        b"GET /api/v1/%s HTTP/1.1\r\nHost: %s\r\nConnection: close\r\nX-Request-ID: %s\r\n\r\n"
+        % (marker.encode(), url.netloc.encode(), request_id)
+    )
+    answer = await asyncio.wait_for(reader.read(), 10)
+    writer.close()
+    head = answer.partition(b"\r\n\r\n")[0].lower()
+    assert int(head.split()[1]) in {400, 404}
+    assert b"x-forged" not in head
+    assert b"x-request-id: " + request_id.lower() not in head
+    if service in system.processes:
+        await asyncio.sleep(0.2)
+        for line in system.processes[service].output().splitlines():
+            assert "\x1b" not in line
+            if marker in line:
+                assert json.loads(line)["http.response.status_code"] == 404
+
+
+@every_service
+async def test_an_unknown_path_and_a_wrong_method(
+    http: AsyncClient, system: System, service: str
+) -> None:
+    assert_problem(await http.get(f"{system.urls[service]}/api/v1/{service}/no/such/path"), 404)
+    wrong = await http.request("DELETE", system.urls[service] + BODIES["auth"][1].replace(
+        "/auth/register", {"auth": "/auth/register", "users": "/users", "items": "/items"}[service]
+    ))  # fmt: skip
+    assert_problem(wrong, 405)
+    assert wrong.headers["allow"]
+
+
+@every_service
+@pytest.mark.parametrize(
+    "authorization",
+    ["Bearer", "Bearer x", "Bearer a.b.c", "Basic eDp5", "Bearer " + "x" * 5_000],
+)
+async def test_a_token_that_is_none(
+    http: AsyncClient, system: System, service: str, authorization: str
+) -> None:
+    path = {"auth": "/auth/me", "users": "/users/me", "items": "/items"}[service]
+    answer = await http.get(
+        f"{system.urls[service]}/api/v1{path}", headers={"authorization": authorization}
+    )
+    assert_problem(answer, 401)
+    assert answer.headers["www-authenticate"].startswith("Bearer")
