@@ -67,17 +67,19 @@ def check() -> None:
     console = Console(highlight=False, soft_wrap=True)
     todo, began = steps(), time.monotonic()
     outcomes: dict[str, Outcome] = {}
-    # Without a terminal the table is printed once, when it is complete.
     with (
-        Live(_table(todo, outcomes), console=console, auto_refresh=False, transient=False) as live,
+        Live(_table(todo, outcomes), console=console, auto_refresh=False, transient=True) as live,
         ThreadPoolExecutor(max(2, os.cpu_count() or 2)) as threads,
     ):
 
         def carry_out(step: Step) -> None:
             outcomes[step.name] = run(step.command)
-            live.update(_table(todo, outcomes), refresh=console.is_terminal)
+            if console.is_terminal:
+                live.update(_table(todo, outcomes), refresh=True)
 
         list(threads.map(carry_out, todo))
+        live.update("")
+    console.print(_table(todo, outcomes))
     failed = [step for step in todo if not outcomes[step.name].passed]
     for step in failed:
         console.rule(Text(step.name, style="bold red"), align="left", style="dim")
