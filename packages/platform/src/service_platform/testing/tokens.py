@@ -40,6 +40,8 @@ class TestTokens:
         class Handler(BaseHTTPRequestHandler):
             """Answers every GET with the keys."""
 
+            wbufsize = -1  # head and body in one packet: the second would wait 40 ms for the first
+
             def do_GET(self) -> None:
                 """Sends the key set."""
                 tokens.requests += 1
