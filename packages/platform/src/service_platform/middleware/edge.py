@@ -145,6 +145,8 @@ class EdgeMiddleware:
         if b"content-length" in headers or b"transfer-encoding" in headers:
             problem = body_limit.refuse_declared(headers, self._settings.max_body_bytes)
             if problem is not None:
+                if b"expect" not in headers:  # who asks first sends nothing after a refusal
+                    await body_limit.discard(receive)
                 await self._fail(context, problem, receive, send)
                 return
             receive = body_limit.bounded(receive, context, self._settings.max_body_bytes)
