@@ -52,8 +52,9 @@ async def test_from_registration_to_a_deleted_item(
     assert stale.headers["content-type"] == "application/problem+json"
     assert stale.json()["request_id"] == stale.headers["x-request-id"]
 
-    for method, body in (("GET", {}), ("PATCH", {"json": {"price": 0}}), ("DELETE", {})):
-        assert (await eve.send("items", method, place, **body)).status_code == 404, method
+    assert (await eve.send("items", "GET", place)).status_code == 404
+    assert (await eve.send("items", "PATCH", place, json={"price": 0})).status_code == 404
+    assert (await eve.send("items", "DELETE", place)).status_code == 404
     assert (await eve.send("items", "GET", "/items")).json()["items"] == []
 
     assert (await ada.send("items", "DELETE", place)).status_code == 204
