@@ -86,6 +86,7 @@ class Docker:
             stderr=subprocess.STDOUT if merge else subprocess.PIPE,
             text=True,
             check=False,
+            timeout=300,
         )
         if check and done.returncode:
             raise AssertionError(f"docker {' '.join(arguments)}: {done.stderr or done.stdout}")
@@ -155,7 +156,7 @@ class Cluster:
     ) -> None:
         self.docker = docker
         self.directory = directory
-        self.images = images
+        self.images = dict(images)  # a test may put another in its place
         self.network = f"infra-test-{os.getpid()}"
         self.volumes: set[str] = set()
         self.objects = {

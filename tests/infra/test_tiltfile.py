@@ -199,7 +199,8 @@ def test_tilt_ci_runs_the_journeys_after_the_services_and_no_other_button() -> N
     e2e = recorded.named("local_resource", "name", "e2e")
     assert set(SERVICES) <= set(e2e["resource_deps"])
     assert e2e["env"] == {
-        f"{service.upper()}_URL": f"http://localhost:{port}" for service, port in SERVICES.items()
+        f"E2E_{service.upper()}_URL": f"http://localhost:{port}"
+        for service, port in SERVICES.items()
     }
 
 
