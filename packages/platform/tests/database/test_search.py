@@ -1,0 +1,26 @@
+"""What a search asks PostgreSQL; that it finds the right rows is tested with items and users."""
+
+import pytest
+
+from service_platform.database.search import MAX_WORDS, question
+
+
+@pytest.mark.parametrize(
+    ("text", "asked"),
+    [
+        ("lamp", "'lamp':*"),
+        ("black/white  5kg", "'black':* & 'white':* & '5kg':*"),
+        ("ada@example.com", "'ada':* & 'example':* & 'com':*"),
+        ("it's", "'it':* & 's':*"),
+        ("a' | 'b\\", "'a':* & 'b':*"),
+        ("हिन्दी 灯", "'हिन्दी':* & '灯':*"),
+        (" ", ""),
+        ("!&|():*<->", ""),
+    ],
+)
+def test_every_word_is_the_beginning_of_a_word(text: str, asked: str) -> None:
+    assert question(text) == asked
+
+
+def test_a_question_has_a_bounded_number_of_words() -> None:
+    assert question("a " * 1_000).count("'a'") == MAX_WORDS
