@@ -1,3 +1,4 @@
+import gc
 import random
 import uuid
 from datetime import UTC, datetime, timedelta
@@ -6,12 +7,12 @@ from typing import Any
 
 import pytest
 from shop.models import Product
-from sqlalchemy import asc, desc, insert, select, text
+from sqlalchemy import asc, bindparam, desc, insert, select, text
 
 from service_platform.database import Database
 from service_platform.errors import InvalidCursor
 from service_platform.ids import new_id
-from service_platform.pagination import CursorCodec, Keyset, PageParams, fetch_page
+from service_platform.pagination import CursorCodec, Keyset, PageParams, _pages, fetch_page
 from service_platform.testing.sql_log import SqlLog
 
 CODEC = CursorCodec(["k" * 40])
@@ -115,7 +116,8 @@ async def test_a_deep_page_goes_straight_to_its_place_in_the_index(
         await connection.execute(text("ANALYZE products"))
     keyset = Keyset("stock", Product.stock, Product.id)
     place = [19_000, str(uuid.UUID(int=0))]
-    statement = COLUMNS.where(keyset.after(place)).order_by(*keyset.order_by).limit(21)
+    condition, values = keyset.after(place)
+    statement = COLUMNS.where(condition).order_by(*keyset.order_by).limit(21).params(values)
     async with database.engine.connect() as connection:
         compiled = statement.compile(database.engine, compile_kwargs={"literal_binds": True})
         plan = "\n".join(await connection.scalars(text(f"EXPLAIN (ANALYZE) {compiled}")))
@@ -161,6 +163,47 @@ async def test_a_cursor_signed_with_a_replaced_key_is_still_good() -> None:
     assert CursorCodec([new, old]).decode(cursor, b"") == [1]
     with pytest.raises(InvalidCursor):
         CursorCodec([new]).decode(cursor, b"")
+
+
+async def test_a_list_read_again_is_not_built_again(
+    database: Database, products: list[dict[str, Any]]
+) -> None:
+    statement = COLUMNS.where(Product.stock < bindparam("below"))
+    keyset = ORDERS[1]
+    cursor = None
+    for below in (4, 3):
+        found = []
+        for _ in range(3):
+            rows = await fetch_page(
+                database.reader,
+                statement,
+                keyset,
+                PageParams(5, cursor, CODEC),
+                filters={"below": below},
+                parameters={"below": below},
+            )
+            cursor = rows.next_cursor
+            found += [row.stock for row in rows.items]
+        cursor = None
+        assert found == sorted(found, reverse=True)
+        assert max(found) == below - 1
+    assert len(_pages[statement]) == 2
+
+
+async def test_statements_of_one_call_are_not_kept(
+    database: Database, products: list[dict[str, Any]]
+) -> None:
+    gc.collect()
+    kept = len(_pages), len(database.reader._by_statement), len(database.reader._by_shape)
+    statement = COLUMNS
+    for stock in range(50):
+        statement = COLUMNS.where(Product.stock != stock)
+        await fetch_page(database.reader, statement, ORDERS[0], PageParams(5, None, CODEC))
+    statement = COLUMNS
+    gc.collect()
+    assert len(_pages) == kept[0]
+    assert len(database.reader._by_statement) == kept[1]
+    assert len(database.reader._by_shape) == kept[2] + 1
 
 
 def test_values_that_do_not_fit_the_columns_are_refused() -> None:

@@ -7,7 +7,7 @@ the driver runs its text directly. That costs a fifth of an ORM query (`benchmar
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from typing import Any, Final, TypeVar, TypeVarTuple
+from typing import Any, Final, TypeAlias, TypeVar, TypeVarTuple
 from weakref import WeakKeyDictionary
 
 import asyncpg
@@ -35,7 +35,7 @@ RECOVERY_SECONDS: Final = 2.0
 FLOAT8: Final = 701
 NUMERIC: Final = 1700
 """Type numbers of PostgreSQL (`pg_type.oid`)."""
-_NAMED: Final = object()
+_NOTHING: Final[Mapping[str, Any]] = {}
 _LOST_STATES: Final = frozenset({"57P01", "57P02", "57P03"})
 
 
@@ -63,7 +63,9 @@ class Reader:
         self._dialect = engine.dialect
         self._recovering: set[asyncio.Future[None]] = set()
         self._by_shape: LRUCache[Any, _Plan] = LRUCache(KNOWN_SHAPES)
-        self._by_statement: WeakKeyDictionary[Select[Any], _Plan] = WeakKeyDictionary()
+        self._by_statement: WeakKeyDictionary[
+            Select[Any], tuple[_Plan, Sequence[BindParameter[Any]]]
+        ] = WeakKeyDictionary()
 
     async def one_or_none(
         self, statement: Select[*Ts], parameters: Mapping[str, Any] | None = None
@@ -98,22 +100,21 @@ class Reader:
     async def _fetch(
         self, statement: Any, parameters: Mapping[str, Any] | None, *, one: bool
     ) -> list[Any]:
-        if parameters is not None:
-            plan = self._by_statement.get(statement)
-            if plan is None:
-                plan = self._by_statement[statement] = _Plan(statement, self._dialect)
-            values = plan.named(parameters)
-        else:
+        prepared = self._by_statement.get(statement) if parameters is not None else None
+        if prepared is None:
             cache_key = statement._generate_cache_key()  # noqa: SLF001 - as the engine does
             if cache_key is None or cache_key.params is not None:
-                return await self._fetch_by_engine(statement, None)
+                return await self._fetch_by_engine(statement, parameters)
             plan = self._by_shape.get(cache_key.key)
             if plan is None:
-                plan = _Plan(statement, self._dialect, cache_key)
-                self._by_shape[cache_key.key] = plan
-            values = plan.extracted(cache_key.bindparams)
+                plan = self._by_shape[cache_key.key] = _Plan(statement, self._dialect, cache_key)
+            prepared = plan, cache_key.bindparams
+            if parameters is not None:
+                self._by_statement[statement] = prepared
+        plan, own = prepared
         if plan.expands:
             return await self._fetch_by_engine(statement, parameters)
+        values = plan.values(own, parameters or _NOTHING)
         return plan.rows(await self._run(plan.sql, values, one=one))
 
     async def _fetch_by_engine(
@@ -211,15 +212,12 @@ class _Plan:
     Args:
         statement: a `select()` of columns.
         dialect: of the engine.
-        cache_key: of the statement when the plan serves every statement of the same shape; without
-            it the plan takes named parameters.
+        cache_key: of the statement; the plan serves every statement with the same.
     """
 
     __slots__ = ("_binders", "_metadata", "_sources", "expands", "sql")
 
-    def __init__(
-        self, statement: Select[Any], dialect: Dialect, cache_key: CacheKey | None = None
-    ) -> None:
+    def __init__(self, statement: Select[Any], dialect: Dialect, cache_key: CacheKey) -> None:
         _require_columns(statement)
         compiled = statement._compiler(  # noqa: SLF001 - what `compile` calls, and the engine
             dialect, cache_key=cache_key, column_keys=[]
@@ -239,39 +237,37 @@ class _Plan:
             _processors=processors if any(processors) else None,
         )
 
-    def named(self, parameters: Mapping[str, Any]) -> list[Any]:
-        """The values in the driver's order, from named parameters and the statement's own."""
-        try:
-            values = [
-                parameters[source] if given is _NAMED else parameters.get(source, given)
-                for source, given in self._sources
-            ]
-        except KeyError as error:
-            raise InvalidRequestError(f"A value is required for parameter {error}.") from None
-        return self._bound(values)
+    def values(
+        self, own: Sequence[BindParameter[Any]], parameters: Mapping[str, Any]
+    ) -> Sequence[Any]:
+        """The values in the driver's order.
 
-    def extracted(self, parameters: Sequence[BindParameter[Any]]) -> list[Any]:
-        """The values in the driver's order, from a statement of this shape."""
-        return self._bound(
-            [
-                parameters[source].effective_value if given is _NAMED else given
-                for source, given in self._sources
-            ]
-        )
-
-    def rows(self, records: Sequence[Any]) -> list[Row[Any]]:
-        """SQLAlchemy's rows for the driver's records."""
-        metadata = self._metadata
-        processors, index = metadata._processors, metadata._key_to_index  # noqa: SLF001
-        return [Row(metadata, processors, index, tuple(record)) for record in records]
-
-    def _bound(self, values: list[Any]) -> list[Any]:
+        Args:
+            own: the statement's own parameters, in the order of its cache key.
+            parameters: values of named ones.
+        """
+        values = []
+        for position, name, constant in self._sources:
+            if name is not None and name in parameters:
+                values.append(parameters[name])
+            elif position is None:
+                values.append(constant)
+            elif own[position].required:
+                raise InvalidRequestError(f"A value is required for parameter {name!r}.")
+            else:
+                values.append(own[position].effective_value)
         if self._binders is None:
             return values
         return [
             value if binder is None else binder(value)
             for binder, value in zip(self._binders, values, strict=True)
         ]
+
+    def rows(self, records: Sequence[Any]) -> list[Row[Any]]:
+        """SQLAlchemy's rows for the driver's records."""
+        metadata = self._metadata
+        processors, index = metadata._processors, metadata._key_to_index  # noqa: SLF001
+        return [Row(metadata, processors, index, tuple(record)) for record in records]
 
 
 class _Slot:
@@ -290,21 +286,22 @@ class _Slot:
     effective_value = value
 
 
-def _sources(compiled: SQLCompiler, cache_key: CacheKey | None) -> list[tuple[Any, Any]]:
-    """Where each value comes from: `(name or position, _NAMED)`, or a constant of the statement."""
-    positions = compiled.positiontup or ()
-    if cache_key is None:
-        own = compiled.construct_params(_check=False)
-        return [
-            (compiled.binds[name].key, _NAMED if compiled.binds[name].required else own[name])
-            for name in positions
-        ]
+_Source: TypeAlias = tuple[int | None, str | None, Any]
+
+
+def _sources(compiled: SQLCompiler, cache_key: CacheKey) -> list[_Source]:
+    """Where each value comes from: place in the cache key, name of a named one, or a constant."""
     slots: Any = [_Slot(position) for position in range(len(cache_key.bindparams))]
-    found = compiled.construct_params(extracted_parameters=slots)
-    return [
-        (found[name].position, _NAMED) if isinstance(found[name], _Slot) else (None, found[name])
-        for name in positions
-    ]
+    found = compiled.construct_params(extracted_parameters=slots, _check=False)
+    sources: list[_Source] = []
+    for name in compiled.positiontup or ():
+        parameter, value = compiled.binds[name], found[name]
+        known_as = None if parameter.unique else parameter.key
+        if isinstance(value, _Slot):
+            sources.append((value.position, known_as, None))
+        else:
+            sources.append((None, known_as, value))
+    return sources
 
 
 def _result_processor(kind: TypeEngine[Any], dialect: Dialect) -> Any:
