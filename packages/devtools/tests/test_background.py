@@ -1,8 +1,13 @@
 """`./dev up --detach` and the commands that look at what it started."""
 
 import json
+import shutil
+import subprocess
+import time
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from contextlib import suppress
 
 import asyncpg
 import pytest
@@ -11,6 +16,7 @@ from local_system import System, is_free
 from devtools.credentials import Credentials
 from devtools.databases import url_of
 from devtools.services import ITEMS, SERVICES
+from service_platform.testing.local_servers import LocalPostgres, LocalValkey
 
 
 def get(url: str) -> dict[str, object]:
@@ -97,6 +103,12 @@ def test_migrations_stand_where_the_code_does(system: System, up: str) -> None:
     assert done.stdout.count("0 to run") == len(SERVICES)
 
 
+def test_models_and_migrations_agree(system: System, up: str) -> None:
+    done = system.dev("migrate", "new", "items", "nothing")
+    assert done.returncode == 0, done.stderr
+    assert "nothing written" in done.stdout
+
+
 def test_down_leaves_no_process_and_no_open_port(system: System, up: str) -> None:
     done = system.dev("down")
     assert done.returncode == 0, done.stdout
@@ -105,3 +117,56 @@ def test_down_leaves_no_process_and_no_open_port(system: System, up: str) -> Non
     again = system.dev("down")
     assert (again.returncode, again.stdout.strip()) == (0, "Nothing is running.")
     assert system.dev("status").returncode == 3
+
+
+def test_followed_logs_end_when_everything_has(system: System) -> None:
+    assert system.up("--only=users", "--no-reload").returncode == 0
+    following = subprocess.Popen(
+        system.command("logs", "--follow", "--lines=0", "users"),
+        env=system.environment,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    url = f"http://localhost:{system.port('users')}/api/v1/users/me"
+    for _ in range(20):
+        with suppress(urllib.error.HTTPError):
+            urllib.request.urlopen(url, timeout=10)
+        time.sleep(0.2)
+    system.dev("down")
+    said, _ = following.communicate(timeout=20)
+    assert following.returncode == 0
+    assert "GET /api/v1/users/me" in said
+
+
+def test_a_command_starts_servers_for_itself_where_none_run(system: System) -> None:
+    done = system.dev("migrate", "up", "items")
+    assert done.returncode == 0, done.stderr
+    assert "nothing to do" in done.stdout
+    assert system.processes() == []
+
+
+def test_fresh_begins_with_empty_databases(system: System) -> None:
+    mark = system.state_dir / "data" / "postgres" / "mark"
+    mark.touch()
+    before = (system.state_dir / "secrets.json").read_text()
+    done = system.up("--only=users", "--no-reload", "--fresh")
+    assert done.returncode == 0, done.stdout
+    assert not mark.exists()
+    assert (system.state_dir / "secrets.json").read_text() != before
+    system.dev("down")
+
+
+def test_servers_that_variables_name_are_used(
+    system: System, own_postgres: LocalPostgres, own_redis: LocalValkey
+) -> None:
+    shutil.rmtree(system.state_dir / "data")
+    done = system.up(
+        "--only=users", "--no-reload", DATABASE_URL=own_postgres.url, REDIS_URL=own_redis.url
+    )
+    assert done.returncode == 0, done.stdout
+    assert get(f"http://localhost:{system.port('users')}/health/ready") == {"status": "ready"}
+    assert "not started here" in system.dev("status").stdout
+    assert not (system.state_dir / "data").exists()
+    assert own_postgres.execute("SELECT datname FROM pg_database WHERE datname = 'users'")
+    system.dev("down")
+    assert own_postgres.running

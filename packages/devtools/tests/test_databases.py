@@ -1,10 +1,11 @@
+import os
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
 
 from devtools.credentials import Credentials
-from devtools.databases import DatabaseSetupError, behind, make, url_of, without_password
+from devtools.databases import DatabaseSetupError, behind, make, migrate, url_of, without_password
 from devtools.services import ITEMS, USERS
 from service_platform.testing.local_servers import LocalPostgres
 
@@ -61,6 +62,28 @@ async def test_a_database_of_somebody_else_is_left_alone(
     own_postgres.create_database("items", owner="somebody")
     with pytest.raises(DatabaseSetupError, match="belongs to somebody"):
         await make([ITEMS], own_postgres.url, keys)
+
+
+async def test_a_failed_migration_says_why_in_one_sentence(
+    own_postgres: LocalPostgres, keys: Credentials
+) -> None:
+    await make([ITEMS], own_postgres.url, keys)
+    url = url_of(ITEMS, own_postgres.url, keys)
+    own_postgres.execute("CREATE TABLE items (id int)", url=url)
+    with pytest.raises(
+        DatabaseSetupError, match=r"^Migrating items failed: .*already exists"
+    ) as it:
+        await migrate(ITEMS, {**os.environ, "DATABASE_URL": url})
+    assert "\n" not in str(it.value)
+
+
+async def test_a_migrated_database_is_not_behind(
+    own_postgres: LocalPostgres, keys: Credentials
+) -> None:
+    await make([ITEMS], own_postgres.url, keys)
+    url = url_of(ITEMS, own_postgres.url, keys)
+    await migrate(ITEMS, {**os.environ, "DATABASE_URL": url})
+    assert await behind(ITEMS, url) is False
 
 
 async def test_a_wrong_password_is_one_sentence(

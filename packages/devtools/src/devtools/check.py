@@ -80,12 +80,14 @@ def check() -> None:
         list(threads.map(carry_out, todo))
         live.update("")
     console.print(_table(todo, outcomes))
+    console.print()
     failed = [step for step in todo if not outcomes[step.name].passed]
     for step in failed:
         console.rule(Text(step.name, style="bold red"), align="left", style="dim")
         console.print(Text(outcomes[step.name].output or "It wrote nothing."))
     seconds = f"{time.monotonic() - began:.1f} s"
-    console.print()
+    if failed:
+        console.print()
     if not failed:
         console.print(Text("  ✓ ", style="green").append(f"All is well, in {seconds}.", "bold"))
         return

@@ -4,14 +4,17 @@ The process that runs the system holds a lock. Without that lock held, whatever 
 what a killed process left behind.
 """
 
+import contextlib
 import fcntl
 import json
 import os
+import signal
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import IO, Literal
 
 from devtools.project import state_dir
+from service_platform.testing.local_servers import command_of
 
 Phase = Literal["starting", "ready", "failed", "stopping"]
 
@@ -64,6 +67,7 @@ class State:
     def save(self) -> None:
         """Replace the file, which is readable by its owner only: it names passwords."""
         path = _file()
+        path.parent.mkdir(parents=True, exist_ok=True)
         new = path.with_suffix(".new")
         new.unlink(missing_ok=True)
         new.touch(mode=0o600)
@@ -112,6 +116,15 @@ def last() -> State | None:
         return None
     services = {name: ServiceState(**each) for name, each in raw.pop("services").items()}
     return State(**raw, services=services)
+
+
+def end_leftovers() -> None:
+    """End the services of a run that was killed, where the kernel does not (outside of Linux)."""
+    found = last()
+    for name, service in (found.services if found else {}).items():
+        if service.pid and f"service_platform.server {name}." in command_of(service.pid):
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(service.pid, signal.SIGKILL)
 
 
 def clear() -> None:

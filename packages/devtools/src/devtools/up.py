@@ -114,6 +114,7 @@ class _Run:
 
     async def until_ended(self) -> int:
         """Run; the exit status: 0 when somebody ended it, 1 when something failed."""
+        state.end_leftovers()
         began = time.monotonic()
         self._state.services = {
             service.name: ServiceState(port=service.port + self._offset)
