@@ -13,8 +13,8 @@ import asyncpg
 import pytest
 from local_system import System, is_free
 
+from devtools.addresses import url_of
 from devtools.credentials import Credentials
-from devtools.databases import url_of
 from devtools.services import ITEMS, SERVICES
 from service_platform.testing.local_servers import LocalPostgres, LocalValkey
 

@@ -4,8 +4,9 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from devtools.addresses import url_of, without_password
 from devtools.credentials import Credentials
-from devtools.databases import DatabaseSetupError, behind, make, migrate, url_of, without_password
+from devtools.databases import DatabaseSetupError, behind, make, migrate
 from devtools.services import ITEMS, USERS
 from service_platform.testing.local_servers import LocalPostgres
 

@@ -3,26 +3,18 @@
 import asyncio
 import sys
 from collections.abc import Sequence
-from urllib.parse import quote, urlsplit, urlunsplit
+from urllib.parse import urlsplit
 
 import asyncpg
 
+from devtools.addresses import url_of, without_password
 from devtools.credentials import Credentials
 from devtools.project import ROOT
 from devtools.services import Service
-from service_platform.database.revisions import VERSION_TABLE, MigrationsError, revisions_of
 
 
 class DatabaseSetupError(Exception):
     """The databases cannot be made ready; the message is one sentence."""
-
-
-def url_of(service: Service, server_url: str, keys: Credentials) -> str:
-    """The address of a service's own database for its own role."""
-    server = urlsplit(server_url)
-    host = server.netloc.rpartition("@")[2]
-    secret = quote(keys.secret(f"{service.name}.database"), safe="")
-    return urlunsplit(server._replace(netloc=f"{service.name}:{secret}@{host}", path=service.name))
 
 
 async def make(services: Sequence[Service], server_url: str, keys: Credentials) -> None:
@@ -110,10 +102,17 @@ async def behind(service: Service, url: str) -> bool:
     """Whether a service's database lacks migrations that its code has.
 
     Asks as little as possible: loading Alembic to find out takes longer than starting a service.
+    What is imported here brings SQLAlchemy, which nothing else of this command needs.
 
     Raises:
         DatabaseSetupError: the database cannot be asked, or the migrations cannot be read.
     """
+    from service_platform.database.revisions import (  # noqa: PLC0415 - see above
+        VERSION_TABLE,
+        MigrationsError,
+        revisions_of,
+    )
+
     connection = await _connect(url)
     try:
         current = await connection.fetchval(f"SELECT version_num FROM {VERSION_TABLE}")  # noqa: S608
@@ -152,11 +151,3 @@ async def migrate(service: Service, environment: dict[str, str]) -> str:
         last = said.splitlines()[-1].strip() if said else "it said nothing."
         raise DatabaseSetupError(f"Migrating {service.name} failed: {last}")
     return said
-
-
-def without_password(url: str) -> str:
-    """An address that can be shown."""
-    parts = urlsplit(url)
-    host = parts.netloc.rpartition("@")[2]
-    user = f"{parts.username}@" if parts.username else ""
-    return urlunsplit(parts._replace(netloc=f"{user}{host}", query="", fragment=""))

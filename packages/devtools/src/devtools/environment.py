@@ -5,8 +5,8 @@ from collections.abc import Mapping
 
 from dotenv import dotenv_values
 
+from devtools.addresses import url_of
 from devtools.credentials import Credentials
-from devtools.databases import url_of
 from devtools.project import ROOT
 from devtools.services import AUTH, Service
 from devtools.state import State

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from devtools import state
-from devtools.databases import without_password
+from devtools.addresses import without_password
 from devtools.state import State
 from devtools.terminal import COLOURS, wide_console
 

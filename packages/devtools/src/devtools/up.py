@@ -14,6 +14,7 @@ from typing import IO, Annotated, Final
 import typer
 
 from devtools import databases, state
+from devtools.addresses import url_of, without_password
 from devtools.credentials import Credentials
 from devtools.databases import DatabaseSetupError
 from devtools.environment import environment_of
@@ -186,7 +187,7 @@ class _Run:
         began, keys, url = time.monotonic(), Credentials(), self._state.postgres_url
         self._step("databases")
         await databases.make(self._services, url, keys)
-        own = {service: databases.url_of(service, url, keys) for service in self._services}
+        own = {service: url_of(service, url, keys) for service in self._services}
         lacking = await asyncio.gather(*(databases.behind(*each) for each in own.items()))
         todo = [service for service, behind in zip(own, lacking, strict=True) if behind]
         try:
@@ -313,7 +314,7 @@ def _require_free_ports(starting: State) -> None:
 
 
 def _address(url: str) -> str:
-    return databases.without_password(url)
+    return without_password(url)
 
 
 def _start_in_background(terminal: Terminal) -> int:
