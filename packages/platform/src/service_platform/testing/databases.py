@@ -56,7 +56,7 @@ SELECT pg_temp.has_rows();
 """
 
 _EMPTY: Final = """
-SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity
     WHERE datname = current_database() AND pid <> pg_backend_pid();
 DO $$ BEGIN
     IF ({shape}) IS DISTINCT FROM '{expected}' THEN
@@ -66,6 +66,7 @@ DO $$ BEGIN
         EXECUTE 'TRUNCATE ' || ({tables}) || ' RESTART IDENTITY CASCADE';
     END IF;
 END $$;
+SELECT pg_stat_reset();
 """
 
 
