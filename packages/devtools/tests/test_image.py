@@ -71,6 +71,11 @@ def test_a_client_is_used_when_it_has_buildkit_and_an_engine(
     assert docker_command() == (str(path) if usable else None)
 
 
+def test_a_client_that_is_not_there_is_no_client(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DOCKER", "/nowhere/docker")
+    assert docker_command() is None
+
+
 def test_the_first_usable_client_on_the_path_is_taken(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -88,5 +88,8 @@ def _revision() -> str:
 
 
 def _output(command: list[str]) -> str:
-    done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
+    except OSError:  # $DOCKER names a file that is not there
+        return ""
     return done.stdout.strip() if done.returncode == 0 else ""
