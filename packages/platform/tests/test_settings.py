@@ -65,6 +65,8 @@ def test_a_list_may_be_a_json_array(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_dotenv_file_is_read_and_the_environment_wins(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
+    # The plugin makes the settings of other tests forget a developer's own file.
+    monkeypatch.setitem(PlatformSettings.model_config, "env_file", ".env")
     (tmp_path / ".env").write_text("PROJECT_NAME=from-file\nPORT=9000\n")
     set_variables(monkeypatch, PORT="9001")
     settings = load_settings(PlatformSettings)
