@@ -19,7 +19,8 @@ OWNER = UUID(int=1)
 FILL = f"""
 INSERT INTO items (id, owner_id, name, description, price, tags, created_at, updated_at)
 SELECT gen_random_uuid(), '{OWNER}', 'item ' || n, 'the item with number ' || n,
-       (n % 10000) / 100.0, ARRAY['tag' || n % 100], now() - n * interval '1 second', now() - n * interval '1 second'
+       (n % 10000) / 100.0, ARRAY['tag' || n % 100],
+       now() - n * interval '1 second', now() - n * interval '1 second'
 FROM generate_series(1, {ROWS}) AS n;
 """
 BARE = "bare FastAPI and asyncpg"
