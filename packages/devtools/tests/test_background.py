@@ -99,8 +99,8 @@ async def test_each_service_has_a_database_that_others_cannot_enter(
 
 
 def test_migrations_stand_where_the_code_does(system: System, up: str) -> None:
-    done = system.dev("migrate", "status")
-    assert done.stdout.count("0 to run") == len(SERVICES)
+    done = system.dev("migrate", "status", "items", "users")
+    assert done.stdout.count("0 to run") == 2
 
 
 def test_models_and_migrations_agree(system: System, up: str) -> None:

@@ -15,5 +15,4 @@ def test_an_unknown_command_is_an_error(system: System) -> None:
 
 def test_arguments_of_other_programs_reach_them(system: System) -> None:
     assert "rotate-keys" in system.dev("auth", "--help").stdout
-    assert "rebuild" in system.dev("events", "--help").stdout
     assert "-m pytest [options]" in system.dev("test", "--help").stdout
