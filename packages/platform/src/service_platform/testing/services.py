@@ -45,11 +45,21 @@ def environment_of(
     }
 
 
-def ignore_env_file(settings: type[PlatformSettings] = PlatformSettings) -> None:
-    """Makes every settings class forget the `.env` that lies in a developer's checkout."""
-    settings.model_config["env_file"] = None
-    for subclass in settings.__subclasses__():
-        ignore_env_file(subclass)
+def settings_classes(of: type[PlatformSettings] = PlatformSettings) -> list[type[PlatformSettings]]:
+    """Returns the platform's settings class and every service's."""
+    return [
+        of,
+        *(found for subclass in of.__subclasses__() for found in settings_classes(subclass)),
+    ]
+
+
+def ignore_env_file() -> None:
+    """Makes every settings class forget the `.env` of a developer's checkout for good.
+
+    For fixtures that outlive a test; `service_environment` does it for one test.
+    """
+    for settings in settings_classes():
+        settings.model_config["env_file"] = None
 
 
 def application(service: str) -> FastAPI:
