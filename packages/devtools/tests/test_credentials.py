@@ -1,5 +1,9 @@
+import itertools
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+
+import pytest
 
 from devtools.credentials import Credentials
 
@@ -11,9 +15,17 @@ def test_a_secret_is_made_once_and_kept(tmp_path: Path) -> None:
     assert Credentials(tmp_path).secret("users.database") != made
 
 
-def test_asked_for_by_many_at_once_there_is_one(tmp_path: Path) -> None:
+def test_asked_for_by_many_at_once_there_is_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def slowly(_: int) -> str:
+        time.sleep(0.01)
+        return str(next(numbers))
+
+    numbers = itertools.count()
+    monkeypatch.setattr("secrets.token_urlsafe", slowly)
     with ThreadPoolExecutor(8) as threads:
-        made = list(threads.map(lambda _: Credentials(tmp_path).secret("any"), range(40)))
+        made = list(threads.map(lambda _: Credentials(tmp_path).secret("any"), range(16)))
     assert set(made) == {Credentials(tmp_path).secret("any")}
 
 
