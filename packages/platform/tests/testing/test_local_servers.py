@@ -155,11 +155,12 @@ def test_a_server_ends_with_the_process_that_started_it(
     kind: type[LocalServer], tmp_path: Path, way: str
 ) -> None:
     program = (
-        "import sys, os, signal, threading\n"
+        "import sys, threading, time\n"
         f"from service_platform.testing.local_servers import {kind.__name__}\n"
         f"server = {kind.__name__}({str(tmp_path / 'data')!r}, durable=False)\n"
         # In a thread that ends at once: the server must not end with it.
         "thread = threading.Thread(target=server.start); thread.start(); thread.join()\n"
+        "time.sleep(0.3)\n"
         "print(server.pid, server.port, flush=True)\n"
         "sys.stdin.readline()\n"
     )
