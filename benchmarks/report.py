@@ -19,11 +19,11 @@ RESULTS = Path(__file__).parent / "results"
 
 def _render(table: Table) -> Group:
     grid = RichTable(title=table.title, title_justify="left", header_style="bold")
-    grid.add_column("contestant")
-    grid.add_column(table.unit, justify="right")
+    grid.add_column("contestant", no_wrap=True)
+    grid.add_column(table.unit, justify="right", no_wrap=True)
     grid.add_column("ratio", justify="right")
-    grid.add_column("min … max", justify="right", style="dim")
-    grid.add_column("", width=30)
+    grid.add_column("min … max", justify="right", style="dim", no_wrap=True)
+    grid.add_column("", width=20)
     grid.add_column("", style="dim")
     largest = max(row.value for row in table.rows) or 1.0
     digits = 0 if largest >= 100 else 2
@@ -33,7 +33,7 @@ def _render(table: Table) -> Group:
             f"{row.value:,.{digits}f}",
             f"{row.ratio:.2f}",
             f"{row.spread[0]:,.{digits}f} … {row.spread[1]:,.{digits}f}",
-            Bar(largest, 0, row.value, width=30, color="cyan"),
+            Bar(largest, 0, row.value, width=20, color="cyan"),
             row.note,
         )
     goals = [
