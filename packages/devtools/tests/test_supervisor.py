@@ -187,6 +187,7 @@ async def test_stopping_leaves_no_grandchild(crew: Crew) -> None:
     assert len(crew.processes()) == 2
     await supervisor.stop()
     await until(lambda: crew.processes() == [])
+    assert not any("was killed" in line for line in crew.heard), "its own end was noticed"
 
 
 async def test_a_program_that_ignores_the_request_to_end_is_killed(

@@ -16,6 +16,7 @@ from service_platform.testing.local_servers import launcher
 
 STOP_SECONDS: Final = 8.0
 POLL_SECONDS: Final = 0.03
+NOTICE_SECONDS: Final = 0.1
 KEPT_LINES: Final = 60
 CHUNK: Final = 65_536
 
@@ -86,7 +87,7 @@ class Process:
         """Wait until it ends; the exit status, negative for a signal."""
         assert self._process is not None  # noqa: S101 - asked only after a start
         process, pump = self._process, self._pump
-        status = await process.wait()
+        status = await _exit_status(process, NOTICE_SECONDS)
         if pump is not None:
             with contextlib.suppress(TimeoutError):  # a grandchild may hold the pipe open
                 await asyncio.wait_for(asyncio.shield(pump), 1.0)
@@ -106,7 +107,7 @@ class Process:
             with contextlib.suppress(ProcessLookupError):
                 process.send_signal(signal.SIGTERM)
             try:
-                await asyncio.wait_for(process.wait(), seconds)
+                await asyncio.wait_for(_exit_status(process, POLL_SECONDS), seconds)
             except TimeoutError:
                 self._say(f"did not end within {seconds:g} s and was killed")
         self.kill()
@@ -151,6 +152,13 @@ class Process:
         except (OSError, TimeoutError):
             return False
         return status.split(b" ")[1:2] == [b"200"]
+
+
+async def _exit_status(process: asyncio.subprocess.Process, poll: float) -> int:
+    """Wait for the process alone: asyncio's `wait` also waits for children that hold its output."""
+    while process.returncode is None:  # noqa: ASYNC110 - asyncio tells nobody
+        await asyncio.sleep(poll)
+    return process.returncode
 
 
 def python(*arguments: str) -> tuple[str, ...]:

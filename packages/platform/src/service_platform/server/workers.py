@@ -68,7 +68,7 @@ class Supervisor:
     def _start(self) -> None:
         # A fresh interpreter: threads and connections of this process must not be inherited.
         process = multiprocessing.get_context("spawn").Process(
-            target=_work, args=(self._path, self._sockets)
+            target=_work, args=(self._path, self._sockets, os.getpid())
         )
         process.start()
         self._workers[process] = time.monotonic()
@@ -109,11 +109,11 @@ def supervise(path: str, sockets: Sequence[socket.socket], settings: PlatformSet
         return Supervisor(path, sockets, settings).run()
 
 
-def _work(path: str, sockets: Sequence[socket.socket]) -> None:
+def _work(path: str, sockets: Sequence[socket.socket], supervisor: int) -> None:
     """What a worker does."""
     from service_platform.server.runner import serve  # noqa: PLC0415 - in the fresh interpreter
 
-    threading.Thread(target=_end_with_parent, args=(os.getppid(),), daemon=True).start()
+    threading.Thread(target=_end_with_parent, args=(supervisor,), daemon=True).start()
     raise SystemExit(serve(path, sockets))
 
 
