@@ -29,7 +29,10 @@ FILES: Final = {
         "LICENSE": "redoc.LICENSE",
     },
 }
-_source_map = re.compile(rb"^//# sourceMappingURL=.*$|/\*# sourceMappingURL=.*?\*/", re.MULTILINE)
+_source_map = re.compile(rb"\s*(//# sourceMappingURL=\S+|/\*# sourceMappingURL=\S+ ?\*/)\s*\Z")
+"""At the very end only: the same words stand in strings of the scripts."""
+_REMOTE_LOGO: Final = b"https://cdn.redoc.ly/redoc/logo-mini.svg"
+_NO_IMAGE: Final = b"data:image/gif;base64,R0lGODlhAQABAAAAACwAAAAAAQABAAA="
 
 
 def vendor(package: str, version: str) -> None:
@@ -53,7 +56,9 @@ def _write(target: str, content: bytes) -> None:
     if target.endswith(".gz"):
         if not target.endswith(".png.gz"):
             # A map that is not shipped would be looked for by every browser's developer tools.
-            content = _source_map.sub(b"", content)
+            content = _source_map.sub(b"\n", content)
+        # Redoc's one request to another host; the pages make none.
+        content = content.replace(_REMOTE_LOGO, _NO_IMAGE)
         content = gzip.compress(content, 9, mtime=0)
     (ASSETS / target).write_bytes(content)
 
