@@ -1,0 +1,112 @@
+"""The pages, their files and the document, as a client gets them."""
+
+import gzip
+import re
+
+import httpx2
+import pytest
+
+PAGES = ["/docs", "/redoc"]
+
+
+def assets_of(page: str) -> list[str]:
+    return re.findall(r'(?:src|href)="([^"]+)"', page)
+
+
+def policy_of(response: httpx2.Response) -> dict[str, list[str]]:
+    (policy,) = response.headers.get_list("content-security-policy")
+    directives = [directive.split() for directive in policy.split(";")]
+    return {name: sources for name, *sources in directives}
+
+
+@pytest.mark.parametrize("page", PAGES)
+async def test_scripts_are_files_of_the_service_only(client: httpx2.AsyncClient, page: str) -> None:
+    response = await client.get(page)
+    policy = policy_of(response)
+    assert policy["default-src"] == ["'none'"]
+    assert policy["script-src"] == ["'self'"]
+    assert re.findall(r"<script(?![^>]*\bsrc=)", response.text) == []
+    assert re.findall(r"\son\w+=", response.text) == []
+    assert all(path.startswith("/docs/assets/") for path in assets_of(response.text))
+
+
+async def test_the_page_may_call_the_service_and_auth_alone(client: httpx2.AsyncClient) -> None:
+    document = (await client.get("/api/v1/openapi.json")).json()
+    issuer = policy_of(await client.get("/docs"))["connect-src"]
+    assert issuer[0] == "'self'"
+    assert len(issuer) == 2
+    schemes = document.get("components", {}).get("securitySchemes", {})
+    for scheme in schemes.values():
+        for flow in scheme.get("flows", {}).values():
+            assert flow["tokenUrl"].startswith(f"{issuer[1]}/")
+
+
+@pytest.mark.parametrize("page", PAGES)
+async def test_every_file_a_page_names_is_there_and_kept_for_ever(
+    client: httpx2.AsyncClient, page: str
+) -> None:
+    paths = assets_of((await client.get(page)).text)
+    assert paths
+    for path in paths:
+        response = await client.get(path)
+        assert response.status_code == 200
+        assert response.headers["cache-control"] == "public, max-age=31536000, immutable"
+        known = {"if-none-match": response.headers["etag"]}
+        assert (await client.get(path, headers=known)).status_code == 304
+
+
+async def test_a_file_is_sent_plain_to_whoever_does_not_accept_gzip(
+    client: httpx2.AsyncClient,
+) -> None:
+    path = next(p for p in assets_of((await client.get("/docs")).text) if p.endswith(".css"))
+    packed = await client.get(path, headers={"accept-encoding": "gzip"})
+    plain = await client.get(path, headers={"accept-encoding": "identity"})
+    assert packed.headers["content-encoding"] == "gzip"
+    assert "content-encoding" not in plain.headers
+    assert plain.content == packed.content
+    assert len(gzip.compress(plain.content)) < len(plain.content)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/docs/assets/0000000000000000/swagger-ui.css",
+        "/docs/assets/0000000000000000/vendor.py",
+        "/docs/assets/0000000000000000/..%2Fpages.py",
+    ],
+)
+async def test_other_files_and_old_digests_are_not_found(
+    client: httpx2.AsyncClient, path: str
+) -> None:
+    assert (await client.get(path)).status_code == 404
+
+
+@pytest.mark.parametrize("path", [*PAGES, "/api/v1/openapi.json"])
+async def test_head_answers_as_get_does_without_a_body(
+    client: httpx2.AsyncClient, path: str
+) -> None:
+    got, head = await client.get(path), await client.head(path)
+    assert (head.status_code, head.content) == (200, b"")
+    assert head.headers["content-type"] == got.headers["content-type"]
+    assert head.headers.get("content-length") == got.headers.get("content-length")
+
+
+async def test_the_document_is_not_sent_again_to_whoever_has_it(
+    client: httpx2.AsyncClient,
+) -> None:
+    first = await client.get("/api/v1/openapi.json")
+    assert first.json()["openapi"].startswith("3.1")
+    again = await client.get(
+        "/api/v1/openapi.json", headers={"if-none-match": first.headers["etag"]}
+    )
+    assert (again.status_code, again.content) == (304, b"")
+
+
+async def test_behind_a_path_prefix_the_page_names_its_files_there(
+    app: httpx2.ASGITransport,
+) -> None:
+    transport = httpx2.ASGITransport(app, root_path="/shop")  # type: ignore[arg-type]
+    async with httpx2.AsyncClient(transport=transport, base_url="http://service.test") as client:
+        page = (await client.get("/docs")).text
+    assert all(path.startswith("/shop/docs/assets/") for path in assets_of(page))
+    assert 'data-document="/shop/api/v1/openapi.json"' in page
