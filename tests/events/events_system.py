@@ -5,8 +5,9 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -101,23 +102,24 @@ class System:
         assert done.returncode == 0, done.stderr
         return done.stdout
 
-    def database(self, service: str) -> Database:
+    @asynccontextmanager
+    async def database(self, service: str) -> AsyncIterator[Database]:
         """A service's database, for a look at its rows."""
         settings = AuthSettings(
             database_url=self.urls[service],  # pydantic reads text
             environment="test",
         )
-        return Database(settings, migrations=f"{service}.migrations")
+        database = Database(settings, migrations=f"{service}.migrations")
+        try:
+            yield database
+        finally:
+            await database.stop()
 
     async def sql(self, service: str, statement: str, **parameters: Any) -> list[Any]:
         """Run a statement; of one column its values, of several tuples."""
-        database = self.database(service)
-        try:
-            async with database.engine.begin() as connection:
-                result = await connection.execute(text(statement), parameters)
-                found = result.all() if result.returns_rows else []
-        finally:
-            await database.stop()
+        async with self.database(service) as database, database.engine.begin() as connection:
+            result = await connection.execute(text(statement), parameters)
+            found = result.all() if result.returns_rows else []
         return [row[0] if len(row) == 1 else tuple(row) for row in found]
 
     def redis(self) -> "Redis":
