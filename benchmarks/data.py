@@ -2,13 +2,13 @@
 
 import http.client
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from urllib.parse import quote, urlsplit
 from uuid import UUID
 
 from benchmarks.comparison import Table, goal, interleaved, limit, rows
-from benchmarks.load import Request, measure
+from benchmarks.load import Request, throughput
 from benchmarks.servers import server
 from benchmarks.system import System, system
 
@@ -62,9 +62,9 @@ def _reads(system: System, items: str, bare: str, rounds: int, seconds: float) -
     paths = [f"/api/v1/items/{item_id}" for item_id in ids]
     values = interleaved(
         {
-            BARE: _throughput([Request(bare + path) for path in paths], seconds),
-            "items: token, limits, log": _throughput(
-                [Request(items + path, headers=headers) for path in paths], seconds
+            BARE: throughput([Request(bare + path) for path in paths], seconds=seconds),
+            "items: token, limits, log": throughput(
+                [Request(items + path, headers=headers) for path in paths], seconds=seconds
             ),
         },
         rounds=rounds,
@@ -84,9 +84,9 @@ def _pages(system: System, items: str, rounds: int, seconds: float) -> Table:
     first_url = f"{items}/api/v1/items?{PAGE}"
     values = interleaved(
         {
-            "first page": _throughput([Request(first_url, headers=headers)], seconds),
-            f"page at row {DEPTH_PAGES * 100:,}": _throughput(
-                [Request(f"{first_url}&cursor={deep}", headers=headers)], seconds
+            "first page": throughput([Request(first_url, headers=headers)], seconds=seconds),
+            f"page at row {DEPTH_PAGES * 100:,}": throughput(
+                [Request(f"{first_url}&cursor={deep}", headers=headers)], seconds=seconds
             ),
         },
         rounds=rounds,
@@ -122,13 +122,3 @@ def _page(base: str, headers: tuple[tuple[str, str], ...], query: str) -> dict[s
     page: dict[str, list[object]] = json.load(connection.getresponse())
     connection.close()
     return page
-
-
-def _throughput(requests: list[Request], seconds: float) -> Callable[[], float]:
-    def once() -> float:
-        result = measure(requests, seconds=seconds)
-        if set(result.statuses) != {200}:
-            raise RuntimeError(f"{requests[0].url} answered {dict(result.statuses)}")
-        return result.per_second
-
-    return once

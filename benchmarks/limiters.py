@@ -17,7 +17,7 @@ from limits.aio.strategies import MovingWindowRateLimiter, SlidingWindowCounterR
 from benchmarks.apps.limited import PATH, RATE, Strategy, limits_storage, our_limiter, throttle
 from benchmarks.comparison import Table, goal, interleaved, rows
 from benchmarks.cores import pin, pinned
-from benchmarks.load import Request, measure
+from benchmarks.load import Request, throughput
 from benchmarks.servers import scratch, server
 from service_platform.ratelimit import Decision, Identity, Policy
 from service_platform.testing.local_servers import LocalValkey
@@ -105,14 +105,7 @@ def _over_http(where: str, url: str, callers: Sequence[str], rounds: int, second
 
 def _requests_per_second(url: str, callers: Sequence[str], seconds: float) -> Callable[[], float]:
     requests = [Request(url, headers=(("X-Forwarded-For", caller),)) for caller in callers]
-
-    def once() -> float:
-        result = measure(requests, connections=AT_ONCE, seconds=seconds)
-        if set(result.statuses) != {200}:
-            raise RuntimeError(f"{url} answered {dict(result.statuses)}")
-        return result.per_second
-
-    return once
+    return throughput(requests, connections=AT_ONCE, seconds=seconds)
 
 
 @asynccontextmanager

@@ -2,7 +2,6 @@
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -14,16 +13,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from benchmarks.cores import pin
+from service_platform.testing.local_servers import free_port
 
 ROOT = Path(__file__).parent.parent
 READY_SECONDS = 30.0
-
-
-def free_port() -> int:
-    """A port nothing listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @contextmanager

@@ -1,11 +1,11 @@
 """What the platform costs a request, against bare ASGI and bare FastAPI."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 
 from benchmarks.apps.hello import PATH
 from benchmarks.comparison import Table, goal, interleaved, rows
-from benchmarks.load import Request, measure
+from benchmarks.load import Request, throughput
 from benchmarks.servers import scratch, server
 from service_platform.testing.local_servers import LocalValkey
 
@@ -29,7 +29,7 @@ def run(*, rounds: int = 5, seconds: float = 2.0) -> Sequence[Table]:
             ),
         }
         contestants = {
-            name: _throughput(stack.enter_context(running) + PATH, seconds)
+            name: throughput([Request(stack.enter_context(running) + PATH)], seconds=seconds)
             for name, running in urls.items()
         }
         values = interleaved(contestants, rounds=rounds)
@@ -46,13 +46,3 @@ def run(*, rounds: int = 5, seconds: float = 2.0) -> Sequence[Table]:
             ),
         )
     ]
-
-
-def _throughput(url: str, seconds: float) -> Callable[[], float]:
-    def once() -> float:
-        result = measure([Request(url)], seconds=seconds)
-        if set(result.statuses) != {200}:
-            raise RuntimeError(f"{url} answered {dict(result.statuses)}")
-        return result.per_second
-
-    return once

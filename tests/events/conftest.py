@@ -12,19 +12,19 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from events_system import System
 
-from service_platform.testing.services import settings_classes
+from service_platform.testing.services import without_env_file
 
 
 @pytest.fixture(scope="module")
 def system() -> Iterator[System]:
-    for settings in settings_classes():
-        settings.model_config["env_file"] = None
     directory = Path(tempfile.mkdtemp(prefix="service-platform-events-"))
     directory.chmod(0o711)
     made = System(directory)
-    try:
-        made.start()
-        yield made
-    finally:
-        made.stop()
-        shutil.rmtree(directory, ignore_errors=True)
+    with pytest.MonkeyPatch.context() as patch:
+        without_env_file(patch)
+        try:
+            made.start()
+            yield made
+        finally:
+            made.stop()
+            shutil.rmtree(directory, ignore_errors=True)

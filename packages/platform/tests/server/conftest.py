@@ -3,7 +3,6 @@
 import contextlib
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -13,6 +12,8 @@ from pathlib import Path
 
 import httpx2
 import pytest
+
+from service_platform.testing.local_servers import free_port
 
 HERE = Path(__file__).parent
 
@@ -33,12 +34,6 @@ class Running:
 
 
 Start = Callable[..., Running]
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @pytest.fixture

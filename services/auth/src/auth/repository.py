@@ -241,14 +241,7 @@ async def end_session(
     condition: list[ColumnElement[bool]] = [Session.id == session_id, Session.ended_at.is_(None)]
     if account_id is not None:
         condition.append(Session.account_id == account_id)
-    statement = (
-        update(Session)
-        .where(*condition)
-        .values(ended_at=func.now(), end_reason=reason)
-        .returning(Session.id)
-        .execution_options(synchronize_session=False)
-    )
-    return (await session.execute(statement)).first() is not None
+    return bool(await _end(session, condition, reason))
 
 
 async def end_sessions(
@@ -264,14 +257,21 @@ async def end_sessions(
         condition.append(Session.account_id == account_id)
     if spared is not None:
         condition.append(Session.id != spared)
-    statement = (
+    return await _end(session, condition, reason)
+
+
+async def _end(
+    session: AsyncSession, condition: list[ColumnElement[bool]], reason: str
+) -> Sequence[UUID]:
+    """End the sessions that meet the conditions; returns which."""
+    ended = await session.scalars(
         update(Session)
         .where(*condition)
         .values(ended_at=func.now(), end_reason=reason)
         .returning(Session.id)
         .execution_options(synchronize_session=False)
     )
-    return (await session.execute(statement)).scalars().all()
+    return ended.all()
 
 
 async def accounts_page(reader: Reader, page: PageParams, query: str | None) -> Slice[Record]:

@@ -50,7 +50,7 @@ class _ScopedAccess(SecurityBase):
         """
         principal = _authenticated(request)
         for scope in required.scopes:
-            if scope not in principal.scopes:
+            if not principal.has_scope(scope):
                 challenge = f'Bearer error="insufficient_scope", scope="{required.scope_str}"'
                 raise Forbidden(
                     f"The access token lacks the scope {scope}.",
@@ -78,7 +78,7 @@ class _RoleAccess(SecurityBase):
         """
         principal = _authenticated(request)
         for role in required.scopes:
-            if role not in principal.roles:
+            if not principal.has_role(role):
                 raise Forbidden(f"This needs the role {role}.")
         return principal
 

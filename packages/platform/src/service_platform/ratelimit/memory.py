@@ -5,6 +5,7 @@ monotonic clock in nanoseconds; nothing here waits.
 """
 
 import time
+from abc import ABC, abstractmethod
 from array import array
 from collections import OrderedDict
 from collections.abc import Callable
@@ -63,7 +64,7 @@ class Bound:
         keys_forgotten.inc()
 
 
-class Meter:
+class Meter(ABC):
     """Counts one policy. Asked in two steps, so that several policies decide together.
 
     `examine` says whether there is room, `take` takes it; `standing` tells what is left where
@@ -78,24 +79,24 @@ class Meter:
         self.units = 0
         bound.meters.append(self)
 
-    def __len__(self) -> int:
-        raise NotImplementedError
+    @abstractmethod
+    def __len__(self) -> int: ...
 
+    @abstractmethod
     def examine(self, key: str, now: int, quota: int, cost: int) -> int:
         """Nanoseconds until there is room for `cost`; 0 when there is."""
-        raise NotImplementedError
 
+    @abstractmethod
     def take(self, now: int, quota: int, cost: int) -> tuple[int, int]:
         """Count `cost` for the key examined last; the result is as that of `standing`."""
-        raise NotImplementedError
 
+    @abstractmethod
     def standing(self, now: int, quota: int) -> tuple[int, int]:
         """Units left for the key examined last, and nanoseconds until there may be more."""
-        raise NotImplementedError
 
+    @abstractmethod
     def drop_oldest(self) -> None:
         """Forget the key not asked about for longest."""
-        raise NotImplementedError
 
 
 class Entries(Meter, Generic[S]):
@@ -111,9 +112,9 @@ class Entries(Meter, Generic[S]):
     def __len__(self) -> int:
         return len(self.entries)
 
+    @abstractmethod
     def is_over(self, entry: S, now: int) -> bool:
         """Whether an entry no longer counts."""
-        raise NotImplementedError
 
     def admit_key(self, key: str, entry: S, now: int) -> None:
         """Remember a new key; two that no longer count go, so the dead never pile up."""

@@ -196,10 +196,9 @@ def service_environment(
     monkeypatch: pytest.MonkeyPatch,
 ) -> dict[str, str]:
     """The variables of the service under test; they are also set in this process."""
-    from service_platform.testing.services import environment_of, settings_classes
+    from service_platform.testing.services import environment_of, without_env_file
 
-    for settings in settings_classes():  # none reads the `.env` of a developer's checkout
-        monkeypatch.setitem(settings.model_config, "env_file", None)
+    without_env_file(monkeypatch)
     environment = environment_of(
         service, database_url=database_url, redis_url=redis_url, auth_url=tokens.auth_url
     )

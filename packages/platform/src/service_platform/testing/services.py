@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fastapi import FastAPI
 from httpx2 import ASGITransport, AsyncClient
@@ -24,6 +24,9 @@ from service_platform.testing.local_servers import (
     in_lasting_thread,
     launcher,
 )
+
+if TYPE_CHECKING:
+    import pytest
 
 SECRET_KEY = "a-secret-key-that-only-tests-ever-use"  # noqa: S105
 CLIENT_BASE_URL = "http://service.test"
@@ -45,21 +48,13 @@ def environment_of(
     }
 
 
-def settings_classes(of: type[PlatformSettings] = PlatformSettings) -> list[type[PlatformSettings]]:
-    """Returns the platform's settings class and every service's."""
-    return [
-        of,
-        *(found for subclass in of.__subclasses__() for found in settings_classes(subclass)),
-    ]
-
-
-def ignore_env_file() -> None:
-    """Makes every settings class forget the `.env` of a developer's checkout for good.
-
-    For fixtures that outlive a test; `service_environment` does it for one test.
-    """
-    for settings in settings_classes():
-        settings.model_config["env_file"] = None
+def without_env_file(
+    patch: "pytest.MonkeyPatch", settings: type[PlatformSettings] = PlatformSettings
+) -> None:
+    """Makes every settings class forget a developer's own `.env`, until `patch` ends."""
+    patch.setitem(settings.model_config, "env_file", None)
+    for subclass in settings.__subclasses__():
+        without_env_file(patch, subclass)
 
 
 def application(service: str) -> FastAPI:
