@@ -13,6 +13,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from service_platform.context import SCOPE_KEY, RequestContext
+from service_platform.endpoints import Plan, plan
 from service_platform.errors import UnsupportedMediaType
 from service_platform.ratelimit import Policy, declared_policies
 
@@ -36,6 +37,11 @@ class PlatformRoute(APIRoute):
     def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
         super().__init__(path, endpoint, **options)
         self.app = _answer(self.get_route_handler())
+        application = self.dependency_overrides_provider
+        if application is not None and not application.settings.otel_enabled:
+            planned = plan(self)
+            if planned is not None:
+                self.app = _answer_by(planned, self.app, application)
         self.policies = declared_policies(endpoint)
         self._accepts: Callable[[bytes], object] | None = None
         if self.body_field is not None:
@@ -78,6 +84,19 @@ def _answer(handler: Callable[[Request], Awaitable[Response]]) -> ASGIApp:
                 scope["fastapi_function_astack"] = function_stack
                 response = await handler(request)
             await response(scope, receive, send)
+
+    return app
+
+
+def _answer_by(planned: Plan, otherwise: ASGIApp, application: Any) -> ASGIApp:
+    """The ASGI application around a plan, which knows nothing of overridden dependencies."""
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        if application.dependency_overrides:
+            await otherwise(scope, receive, send)
+            return
+        response = await planned(Request(scope, receive, send))
+        await response(scope, receive, send)
 
     return app
 

@@ -83,6 +83,7 @@ class EdgeMiddleware:
         )
         self._deadlines = Deadlines(settings.request_timeout_seconds)
         self._access_log = AccessLog(settings)
+        self._loop: asyncio.AbstractEventLoop | None = None
         requests_in_flight.set_function(lambda: len(self._deadlines))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -93,7 +94,7 @@ class EdgeMiddleware:
         started = time.perf_counter()
         headers = dict(scope["headers"])
         client_address, scheme = self._proxies.resolve(scope, headers)
-        task = cast("asyncio.Task[object]", asyncio.current_task())
+        task = self._current_task()
         asked_timeout = headers.get(_REQUEST_TIMEOUT)
         context = RequestContext(
             scope,
@@ -132,6 +133,14 @@ class EdgeMiddleware:
             self._deadlines.leave(task)
             self._record(context)
             current.reset(reset)
+
+    def _current_task(self) -> "asyncio.Task[object]":
+        """The task of this request; asking for the running loop is a system call on Python 3.11."""
+        task = asyncio.current_task(self._loop) if self._loop is not None else None
+        if task is None:
+            self._loop = asyncio.get_running_loop()
+            task = cast("asyncio.Task[object]", asyncio.current_task(self._loop))
+        return task
 
     async def _answer(self, context: RequestContext, receive: Receive, send: Send) -> None:
         """Answer here what needs no route, else call the application inside."""

@@ -7,7 +7,10 @@ otherwise one connection could hold memory, or a file descriptor, for ever (slow
 import asyncio
 from typing import Any, Final
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn._types import ASGI3Application
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+
+from service_platform.server.response import ResponseCycle
 
 MAX_HEAD_BYTES: Final = 65_536
 HEAD_TIMEOUT_SECONDS: Final = 10.0
@@ -59,6 +62,12 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self._head_bytes = 0
         self._forget_timer()
         super().on_headers_complete()
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
+        # uvicorn names the class in the middle of a long method; a cycle has not sent anything
+        # yet, so it can still become one of ours.
+        cycle.__class__ = ResponseCycle
+        super()._start_asgi_task(cycle, app)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The connection is gone."""

@@ -1,0 +1,205 @@
+"""Responses on the wire: one piece where the length is known, at once where it is not."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+import uvicorn
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from uvicorn.server import ServerState
+
+from service_platform.server import response
+from service_platform.server.protocol import BoundedHttpProtocol
+
+REQUEST = b"GET / HTTP/1.1\r\nhost: x\r\n\r\n"
+LAST_REQUEST = b"GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n"
+
+Exchange = Callable[..., Awaitable[bytes]]
+
+
+def start(*headers: tuple[bytes, bytes], status: int = 200) -> Message:
+    return {"type": "http.response.start", "status": status, "headers": headers}
+
+
+def body(content: bytes = b"", *, more: bool = False) -> Message:
+    return {"type": "http.response.body", "body": content, "more_body": more}
+
+
+def answering(*messages: Message) -> ASGIApp:
+    async def app(_: Scope, __: Receive, send: Send) -> None:
+        for message in messages:
+            await send(dict(message))
+
+    return app
+
+
+@asynccontextmanager
+async def serving(
+    app: ASGIApp,
+) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+    """A connection to a server of this event loop."""
+    config = uvicorn.Config(app, log_config=None, access_log=False, lifespan="off")
+    config.load()
+
+    def protocol() -> BoundedHttpProtocol:
+        return BoundedHttpProtocol(config=config, server_state=ServerState(), app_state={})
+
+    server = await asyncio.get_running_loop().create_server(protocol, "127.0.0.1", 0)
+    async with server:
+        host, port = server.sockets[0].getsockname()
+        reader, writer = await asyncio.open_connection(host, port)
+        yield reader, writer
+        writer.close()
+
+
+async def exchange(app: ASGIApp, sent: bytes = LAST_REQUEST) -> bytes:
+    """Everything the server says until it closes the connection."""
+    async with serving(app) as (reader, writer):
+        writer.write(sent)
+        async with asyncio.timeout(5):
+            return await reader.read()
+
+
+async def test_head_and_content_are_written_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    written: list[bytes] = []
+    connection_made = BoundedHttpProtocol.connection_made
+
+    def watch(self: BoundedHttpProtocol, transport: Any) -> None:
+        write = transport.write
+
+        def note(data: bytes) -> None:
+            written.append(bytes(data))
+            write(data)
+
+        monkeypatch.setattr(transport, "write", note)
+        connection_made(self, transport)
+
+    monkeypatch.setattr(BoundedHttpProtocol, "connection_made", watch)
+    answer = await exchange(answering(start((b"Content-Length", b"2")), body(b"ok")))
+    assert written == [answer]
+    assert answer == (b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\nok")
+
+
+async def test_the_head_of_a_stream_does_not_wait_for_its_content() -> None:
+    may_go_on = asyncio.Event()
+
+    async def app(_: Scope, __: Receive, send: Send) -> None:
+        await send(start())
+        await may_go_on.wait()
+        await send(body(b"first", more=True))
+        await send(body(b"", more=True))
+        await send(body(b"last"))
+
+    async with serving(app) as (reader, writer):
+        writer.write(LAST_REQUEST)
+        async with asyncio.timeout(5):
+            head = await reader.readuntil(b"\r\n\r\n")
+            assert b"transfer-encoding: chunked\r\n" in head
+            may_go_on.set()
+            assert await reader.read() == b"5\r\nfirst\r\n4\r\nlast\r\n0\r\n\r\n"
+
+
+async def test_content_of_known_length_may_come_in_parts() -> None:
+    app = answering(start((b"content-length", b"4")), body(b"ab", more=True), body(b"cd"))
+    assert (await exchange(app)).endswith(b"\r\n\r\nabcd")
+
+
+@pytest.mark.parametrize("headers", [(), ((b"content-length", b"2"),)])
+async def test_head_is_answered_without_content(headers: tuple[tuple[bytes, bytes], ...]) -> None:
+    sent = LAST_REQUEST.replace(b"GET", b"HEAD")
+    answer = await exchange(answering(start(*headers), body(b"ok")), sent)
+    assert answer.startswith(b"HTTP/1.1 200 OK\r\n")
+    assert answer.endswith(b"\r\n\r\n")
+    assert b"transfer-encoding" not in answer
+
+
+@pytest.mark.parametrize("status", [204, 304])
+async def test_a_status_without_content_has_no_length(status: int) -> None:
+    answer = await exchange(answering(start(status=status), body()))
+    assert answer.startswith(b"HTTP/1.1 %d " % status)
+    assert answer.endswith(b"\r\n\r\n")
+    assert b"transfer-encoding" not in answer
+
+
+async def test_a_connection_is_kept_and_serves_pipelined_requests_in_order() -> None:
+    numbers = iter(range(10))
+
+    async def app(_: Scope, __: Receive, send: Send) -> None:
+        number = b"%d" % next(numbers)
+        await asyncio.sleep(0.01)
+        await send(start((b"content-length", b"1")))
+        await send(body(number))
+
+    answer = await exchange(app, REQUEST * 3 + LAST_REQUEST)
+    assert [part[-1:] for part in answer.split(b"HTTP/1.1 ")[1:]] == [b"0", b"1", b"2", b"3"]
+
+
+async def test_the_application_can_close_the_connection() -> None:
+    headers = ((b"content-length", b"0"), (b"Connection", b"keep-alive, Close"))
+    answer = await exchange(answering(start(*headers), body()), REQUEST * 2)
+    assert answer.count(b"HTTP/1.1 200") == 1
+    assert answer.count(b"connection:") == 1
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        (b"x-note", b"a\r\nset-cookie: stolen"),
+        (b"x-note", b"a\nb"),
+        (b"x-note", b"a\x00"),
+        (b"x-note\r\nset-cookie", b"stolen"),
+        (b"x note", b"a"),
+        (b"", b"a"),
+    ],
+)
+async def test_a_header_cannot_begin_another_one(header: tuple[bytes, bytes]) -> None:
+    for _ in range(2):  # the second finds what the first left in the memory
+        answer = await exchange(answering(start((b"content-length", b"0"), header), body()))
+        assert b"stolen" not in answer
+        assert b"200 OK" not in answer
+
+
+@pytest.mark.parametrize("content", [b"toolong", b"t"])
+async def test_content_of_another_length_than_declared_cuts_the_connection(
+    content: bytes,
+) -> None:
+    """A client must not take the rest for the beginning of the next response (CWE-444)."""
+    app = answering(start((b"content-length", b"3")), body(content))
+    assert not (await exchange(app, REQUEST * 2)).endswith(b"toolong")
+    assert (await exchange(app, REQUEST * 2)).count(b"HTTP/1.1") <= 1
+
+
+@pytest.mark.parametrize(
+    "messages",
+    [
+        (body(b"early"),),
+        (start(), start()),
+        (start((b"content-length", b"0")), body(), body(b"late")),
+    ],
+)
+async def test_parts_in_the_wrong_order_are_an_error_of_the_application(
+    messages: tuple[Message, ...],
+) -> None:
+    *fine, last = messages
+    raised = []
+
+    async def app(_: Scope, __: Receive, send: Send) -> None:
+        for message in fine:
+            await send(dict(message))
+        with pytest.raises(RuntimeError) as error:
+            await send(dict(last))
+        raised.append(error)
+
+    await exchange(app)
+    assert raised
+
+
+async def test_remembered_headers_do_not_fill_the_memory() -> None:
+    for number in range(3 * response.MAX_LINES):
+        pair = (b"x-number", b"%d" % number)
+        await asyncio.sleep(0)
+        cycle = response.ResponseCycle.__new__(response.ResponseCycle)
+        assert cycle._line(*pair) == b"x-number: %d\r\n" % number
+    assert len(response._lines) <= response.MAX_LINES
