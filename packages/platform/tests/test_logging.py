@@ -119,3 +119,31 @@ def test_a_stuck_reader_blocks_nobody_and_what_is_dropped_is_counted() -> None:
     events = [json.loads(line) for line in stream.getvalue().splitlines()]
     assert len([event for event in events if event["event"] == "more"]) == 10
     assert [event["count"] for event in events if event["event"] == "log_lines_dropped"] == [15]
+
+
+def test_a_finalizer_may_log_whatever_the_interrupted_code_holds() -> None:
+    """The collector may run it inside of `Thread.start`, whose lock a new thread waits for."""
+    writer = logging.LogWriter(io.StringIO(), console=False, size=10)
+
+    def interrupted() -> None:
+        with threading._active_limbo_lock:  # type: ignore[attr-defined]
+            writer.put({"timestamp": 0.0, "event": "finalized"})
+
+    thread = threading.Thread(target=interrupted, daemon=True)
+    thread.start()
+    thread.join(5)
+    assert not thread.is_alive()
+    writer.close()
+
+
+def test_a_reader_that_never_reads_does_not_hold_up_the_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(logging, "CLOSE_SECONDS", 0.1)
+    stream = StuckStream()
+    writer = logging.LogWriter(stream, console=False, size=10)
+    writer.put({"timestamp": 0.0, "event": "first"})
+    assert stream.entered.wait(5)
+    writer.put({"timestamp": 0.0, "event": "second"})
+    writer.close()
+    stream.released.set()

@@ -13,9 +13,11 @@ import re
 import sys
 import threading
 import time
-from collections import deque
+from _thread import start_new_thread
 from collections.abc import Mapping, MutableMapping
+from contextlib import suppress
 from datetime import UTC, datetime
+from queue import Empty, SimpleQueue
 from typing import Any, Final, TextIO, cast
 
 import orjson
@@ -28,6 +30,12 @@ from service_platform.settings import PlatformSettings
 
 BATCH_SECONDS: Final = 0.02
 """Lines of this span are written with one system call."""
+
+CLOSE_SECONDS: Final = 2.0
+"""Time to write what is queued when the process ends and its reader is slow."""
+
+_END: Final = None
+"""In the queue it ends the thread."""
 
 _password_in_url: Final = re.compile(r"(://[^:/@\s]*):[^@/\s]+@")
 
@@ -59,12 +67,10 @@ class LogWriter:
         self._reset()
 
     def _reset(self) -> None:
-        self._queue: deque[str] = deque()
-        self._filled = threading.Event()
-        self._thread: threading.Thread | None = None
-        self._closing = False
+        self._queue: SimpleQueue[str | None] = SimpleQueue()
+        self._running: threading.Lock | None = None
+        self._starting = threading.Lock()
         self._dropped = 0
-        self._writing = threading.Lock()
 
     def set_static(self, fields: Mapping[str, Any]) -> None:
         """Fields that every line has, such as the service's name."""
@@ -72,52 +78,69 @@ class LogWriter:
         self._static_part = _dumps(self._static)[1:-1] + "," if fields else ""
 
     def put(self, event: dict[str, Any]) -> None:
-        """Queue one event; never blocks. `event` needs `timestamp` in seconds since the epoch."""
-        if len(self._queue) >= self._size:
+        """Queue one event; never blocks. `event` needs `timestamp` in seconds since the epoch.
+
+        May be called from anywhere, a finalizer included, which the garbage collector runs in the
+        middle of other code: nothing here takes a lock that the interrupted code could hold.
+        """
+        if self._queue.qsize() >= self._size:
             self._dropped += 1
             log_lines_dropped.inc()
             return
-        self._queue.append(self._render(event))
-        if not self._filled.is_set():
-            self._filled.set()
-            if self._thread is None:
-                self._start()
+        self._queue.put(self._render(event))
+        if self._running is None and self._starting.acquire(blocking=False):
+            self._start()
 
     def close(self) -> None:
-        """Write what is queued and stop the thread. A later event starts it again."""
-        thread, self._thread = self._thread, None
-        self._closing = True
-        self._filled.set()
-        if thread is not None:
-            thread.join(timeout=2.0)
-        self._closing = False
-        self._write_queued()
+        """Write what is queued and end the thread. A later event starts another one."""
+        running, self._running = self._running, None
+        if running is not None:
+            self._queue.put(_END)
+            if not running.acquire(timeout=CLOSE_SECONDS):
+                return
+            self._starting.release()
+        self._write([])
 
     def _start(self) -> None:
-        self._thread = threading.Thread(target=self._run, name="log-writer", daemon=True)
-        self._thread.start()
+        running = self._running = threading.Lock()
+        running.acquire()
+        try:
+            # `Thread.start` would wait for a lock that finalizers may find taken.
+            start_new_thread(self._run, (running,))
+        except RuntimeError:  # the interpreter ends: `close` writes, which `atexit` calls
+            self._running = None
+            self._starting.release()
 
-    def _run(self) -> None:
-        while not self._closing:
-            self._filled.wait()
-            if not self._closing:
+    def _run(self, running: threading.Lock) -> None:
+        try:
+            while (line := self._queue.get()) is not _END:
                 time.sleep(BATCH_SECONDS)
-            self._filled.clear()
-            self._write_queued()
+                if not self._write([line]):
+                    break
+        finally:
+            running.release()
 
-    def _write_queued(self) -> None:
-        with self._writing:
-            lines = [self._queue.popleft() for _ in range(len(self._queue))]
-            if self._dropped:
-                dropped, self._dropped = self._dropped, 0
-                lines.append(self._render(_drop_notice(dropped)))
-            if lines:
-                try:
-                    self._stream.write("".join(lines))
-                    self._stream.flush()
-                except (OSError, ValueError):
-                    # Nobody reads standard output any more; there is nowhere left to say so.
-                    log_lines_dropped.inc(len(lines))
+    def _write(self, lines: list[str]) -> bool:
+        """Write these lines and those that are queued; whether the writer goes on."""
+        ended = False
+        with suppress(Empty):
+            while not ended:
+                line = self._queue.get_nowait()
+                if line is _END:
+                    ended = True
+                else:
+                    lines.append(line)
+        if self._dropped:
+            dropped, self._dropped = self._dropped, 0
+            lines.append(self._render(_drop_notice(dropped)))
+        if lines:
+            try:
+                self._stream.write("".join(lines))
+                self._stream.flush()
+            except (OSError, ValueError):
+                # Nobody reads standard output any more; there is nowhere left to say so.
+                log_lines_dropped.inc(len(lines))
+        return not ended
 
     def _json(self, event: dict[str, Any]) -> str:
         seconds = event.pop("timestamp")

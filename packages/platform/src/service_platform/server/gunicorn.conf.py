@@ -3,6 +3,9 @@
 gunicorn -c "$(python -m service_platform.server --gunicorn-conf)" 'items.app:create_app()'
 """
 
+import gc
+from typing import Any
+
 from service_platform.settings import PlatformSettings, load_settings
 
 _settings = load_settings(PlatformSettings)
@@ -26,6 +29,12 @@ keepalive = 75
 # Workers are replaced now and then, not all at once, so that a slow leak never matters.
 max_requests = 100_000
 max_requests_jitter = 10_000
+
+
+def post_worker_init(_: Any) -> None:
+    """What is loaded stays; collections need not look at it (see `runner.py`)."""
+    gc.freeze()
+
 
 # The platform writes the access log and resolves forwarded addresses itself.
 accesslog = None
