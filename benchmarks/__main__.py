@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from benchmarks.report import save, show
 
-NAMES = ("stack", "limiters", "data", "startup", "logins", "events")
+NAMES = ("stack", "path", "limiters", "data", "startup", "logins", "events")
 
 
 def run(names: Sequence[str], *, rounds: int, seconds: float) -> bool:

@@ -3,6 +3,7 @@
 import json
 import os
 import platform
+import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,13 +16,15 @@ from rich.text import Text
 from benchmarks.comparison import Table
 
 RESULTS = Path(__file__).parent / "results"
+WIDTH = 120
+"""Columns of the chart, and of the table where there is no terminal that has a width."""
 
 
 def _render(table: Table) -> Group:
     grid = RichTable(title=table.title, title_justify="left", header_style="bold")
     grid.add_column("contestant", no_wrap=True)
     grid.add_column(table.unit, justify="right", no_wrap=True)
-    grid.add_column("ratio", justify="right")
+    grid.add_column("ratio", justify="right", no_wrap=True)
     grid.add_column("min … max", justify="right", style="dim", no_wrap=True)
     grid.add_column("", width=20)
     grid.add_column("", style="dim")
@@ -45,14 +48,16 @@ def _render(table: Table) -> Group:
 
 def show(table: Table, console: Console | None = None) -> None:
     """Print one table with its bars and goals."""
-    (console or Console()).print(_render(table))
+    if console is None:
+        console = Console() if sys.stdout.isatty() else Console(width=WIDTH)
+    console.print(_render(table))
 
 
 def save(name: str, tables: Sequence[Table]) -> Path:
     """Write `results/<name>.svg` and `.json`; returns the path of the chart."""
     RESULTS.mkdir(exist_ok=True)
     with Path(os.devnull).open("w") as nowhere:
-        console = Console(record=True, width=120, file=nowhere)
+        console = Console(record=True, width=WIDTH, file=nowhere)
         for table in tables:
             show(table, console)
         chart = RESULTS / f"{name}.svg"

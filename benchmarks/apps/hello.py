@@ -4,7 +4,7 @@ from fastapi import FastAPI
 from pydantic import BaseModel
 from starlette.types import Receive, Scope, Send
 
-from service_platform.app import create_app
+from service_platform.app import ServiceApp, create_app
 from service_platform.cache import Cache
 from service_platform.routing import Router
 from service_platform.settings import PlatformSettings
@@ -39,7 +39,7 @@ bare_fastapi = FastAPI()
 bare_fastapi.get("/api/v1/hello/{number}")(hello)
 
 
-def _platform(backend: str) -> FastAPI:
+def _platform(backend: str) -> ServiceApp:
     router = Router()
     router.get("/hello/{number}")(hello)
     settings = PlatformSettings(
@@ -52,11 +52,11 @@ def _platform(backend: str) -> FastAPI:
     )
 
 
-def full_stack() -> FastAPI:
+def full_stack() -> ServiceApp:
     """Access log, metrics, security headers, CORS, limits counted in the process."""
     return _platform("memory")
 
 
-def full_stack_redis() -> FastAPI:
+def full_stack_redis() -> ServiceApp:
     """The same with limits counted in Redis."""
     return _platform("redis")
