@@ -1,14 +1,20 @@
 """Profiles: the own one, the public part, the list for admins."""
 
+import asyncio
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from httpx2 import AsyncClient
+from sqlalchemy import text
 
 from service_platform.database import Database
+from service_platform.events import Message
+from service_platform.events.accounts import AccountClosed
 from service_platform.ids import new_id
 from service_platform.testing.tokens import TestTokens
-from users.models import ClosedAccount
+from users.events import erase_profile
+from users.models import ClosedAccount, Profile
 
 USERS = "/api/v1/users"
 ME = f"{USERS}/me"
@@ -123,6 +129,34 @@ async def test_a_closed_account_does_not_come_back(
     headers = tokens.headers(account)
     assert (await client.get(ME, headers=headers)).status_code == 401
     assert (await client.patch(ME, json={"bio": "b"}, headers=headers)).status_code == 401
+
+
+@pytest.mark.parametrize("change", [False, True])
+async def test_a_request_under_way_does_not_bring_a_closing_account_back(
+    client: AsyncClient, tokens: TestTokens, database: Database, *, change: bool
+) -> None:
+    account = new_id()
+    headers = tokens.headers(account)
+    closed = Message(
+        new_id(), "auth", 1, datetime.now(UTC), None, None, AccountClosed(account_id=account)
+    )
+    async with database.session() as closing, asyncio.TaskGroup() as group:
+        await erase_profile(closing, closed)
+        call = client.patch(ME, json={"bio": "b"}, headers=headers) if change else None
+        answer = group.create_task(call or client.get(ME, headers=headers))
+        async with asyncio.timeout(5):
+            while not answer.done() and not await locks_waited_for(database):  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+        await closing.commit()
+    assert answer.result().status_code == 401
+    async with database.session() as session:
+        assert await session.get(Profile, account) is None
+
+
+async def locks_waited_for(database: Database) -> int:
+    waiting = text("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted")
+    async with database.session() as session:
+        return int(await session.scalar(waiting) or 0)
 
 
 async def test_a_client_has_no_profile(client: AsyncClient, tokens: TestTokens) -> None:

@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from items.models import ClosedAccount, Item
 from items.schemas import ItemQuery, ItemSort
 from service_platform.database import Reader
-from service_platform.database.search import has_words
+from service_platform.database.search import has_words, question
 from service_platform.ids import new_id
 from service_platform.pagination import Keyset, PageParams, Slice, fetch_page
 
@@ -36,6 +36,16 @@ COLUMNS: Final = (
 _ITEM: Final = select(*COLUMNS).where(
     Item.id == bindparam("item_id"), Item.owner_id == bindparam("owner_id")
 )
+
+_ALL: Final = select(*COLUMNS, Item.price_order).where(Item.owner_id == bindparam("owner_id"))
+_TAGGED: Final = Item.tags.contains(bindparam("tags"))
+_LISTS: Final[Mapping[tuple[bool, bool], Any]] = {
+    (False, False): _ALL,
+    (False, True): _ALL.where(_TAGGED),
+    (True, False): _ALL.where(has_words(Item.words, "words")),
+    (True, True): _ALL.where(has_words(Item.words, "words"), _TAGGED),
+}
+"""By whether words and whether tags are asked for; made once, which is half of a page's cost."""
 
 _ORDERS: Final = {
     sort: Keyset(sort, *((desc(column), desc(Item.id)) if sort[0] == "-" else (column, Item.id)))
@@ -59,13 +69,17 @@ async def item_of(reader: Reader, owner_id: UUID, item_id: UUID) -> Record | Non
 
 async def page_of_items(reader: Reader, query: ItemQuery, page: PageParams) -> Slice[Record]:
     """A page of the owner's items that match."""
-    statement: Any = select(*COLUMNS, Item.price_order).where(Item.owner_id == query.owner_id)
-    if query.q:
-        statement = statement.where(has_words(Item.words, query.q))
-    if query.tags:
-        statement = statement.where(Item.tags.contains(list(query.tags)))
     return await fetch_page(
-        reader, statement, _ORDERS[query.sort], page, filters=query.model_dump(exclude={"sort"})
+        reader,
+        _LISTS[bool(query.q), bool(query.tags)],
+        _ORDERS[query.sort],
+        page,
+        filters=query.model_dump(exclude={"sort"}),
+        parameters={
+            "owner_id": query.owner_id,
+            **({"words": question(query.q)} if query.q else {}),
+            **({"tags": list(query.tags)} if query.tags else {}),
+        },
     )
 
 

@@ -14,6 +14,7 @@ from service_platform.events.accounts import (
     AccountUpdated,
 )
 from users.models import ClosedAccount, Profile
+from users.repository import lock_account
 
 GROUP: Final = "users"
 handlers: Final = Handlers()
@@ -47,6 +48,7 @@ async def keep_profile(session: AsyncSession, message: Message[AccountState]) ->
 async def erase_profile(session: AsyncSession, message: Message[AccountClosed]) -> None:
     """Erase the profile, and remember that it must not come back."""
     account_id = message.event.account_id
+    await lock_account(session, account_id)
     await session.execute(
         insert(ClosedAccount).values(account_id=account_id).on_conflict_do_nothing()
     )

@@ -4,12 +4,12 @@ from collections.abc import Mapping
 from typing import Any, Final, TypeAlias
 from uuid import UUID
 
-from sqlalchemy import Row, bindparam, desc, exists, literal, select, update
+from sqlalchemy import Row, bindparam, desc, exists, func, literal, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from service_platform.database import Reader
-from service_platform.database.search import has_words
+from service_platform.database.search import has_words, question
 from service_platform.pagination import Keyset, PageParams, Slice, fetch_page
 from users.models import ClosedAccount, Profile
 
@@ -29,6 +29,8 @@ COLUMNS: Final = (
 )
 
 _PROFILE: Final = select(*COLUMNS).where(Profile.id == bindparam("account_id"))
+_ALL: Final = select(*COLUMNS)
+_FOUND: Final = _ALL.where(has_words(Profile.words, "words"))
 _NEWEST: Final = Keyset("-id", desc(Profile.id))
 """Account ids are UUIDv7: the newest account has the greatest."""
 
@@ -40,16 +42,28 @@ async def profile_of(reader: Reader, account_id: UUID) -> Record | None:
 
 async def page_of_profiles(reader: Reader, page: PageParams, q: str | None) -> Slice[Record]:
     """A page of all profiles, or of those with the words of `q` in name or address."""
-    statement: Any = select(*COLUMNS)
-    if q:
-        statement = statement.where(has_words(Profile.words, q))
-    return await fetch_page(reader, statement, _NEWEST, page, filters={"q": q})
+    filters = {"q": q}
+    if not q:
+        return await fetch_page(reader, _ALL, _NEWEST, page, filters=filters)
+    words = {"words": question(q)}
+    return await fetch_page(reader, _FOUND, _NEWEST, page, filters=filters, parameters=words)
+
+
+async def lock_account(session: AsyncSession, account_id: UUID) -> None:
+    """Let nobody else make or erase the account's profile until the transaction ends.
+
+    Without it a profile made while its account is being closed would stay: neither transaction
+    sees what the other has not committed.
+    """
+    key = func.hashtextextended(str(account_id), 0)
+    await session.execute(select(func.pg_advisory_xact_lock(key)))
 
 
 async def add_profile(
     session: AsyncSession, account_id: UUID, email: str, full_name: str | None
 ) -> None:
     """Write the profile of an account, unless it is there or the account is closed."""
+    await lock_account(session, account_id)
     closed = exists().where(ClosedAccount.account_id == account_id)
     row = select(literal(account_id), literal(email), literal(full_name)).where(~closed)
     await session.execute(

@@ -4,7 +4,8 @@
         words: Mapped[str] = words_of("name", "description")
         __table_args__ = (Index("ix_items_words", "words", postgresql_using="gin"),)
 
-    select(Item.id).where(has_words(Item.words, q))
+    FOUND = select(Item.id).where(has_words(Item.words, "words"))
+    await reader.all(FOUND, {"words": question(q)})
 
 Words are what white space and punctuation separate, in the stored text and in the question alike:
 PostgreSQL's own parser would take `black/white` for a file name and `example.com` for one word.
@@ -12,7 +13,7 @@ PostgreSQL's own parser would take `black/white` for a file name and `example.co
 
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Computed, cast, func
+from sqlalchemy import ColumnElement, Computed, Text, bindparam, cast, func
 from sqlalchemy.dialects.postgresql import REGCONFIG, TSVECTOR
 from sqlalchemy.orm import MappedColumn, mapped_column
 
@@ -47,13 +48,16 @@ def question(text: str) -> str:
     return " & ".join(f"'{word}':*" for word in words)
 
 
-def has_words(column: Any, text: str) -> ColumnElement[bool]:
-    """Whether a row has, for each word of `text`, a word that begins with it.
+def has_words(column: Any, parameter: str) -> ColumnElement[bool]:
+    """Whether a row has, for each word of a question, a word that begins with it.
 
-    Text without any word is found nowhere.
+    Args:
+        column: see `words_of`.
+        parameter: name of the statement's parameter; its value is a `question`. One without any
+            word is found nowhere.
     """
     matches: ColumnElement[bool] = column.bool_op("@@")(
-        func.to_tsquery(cast("simple", REGCONFIG), question(text))
+        func.to_tsquery(cast("simple", REGCONFIG), bindparam(parameter, type_=Text))
     )
     return matches
 
