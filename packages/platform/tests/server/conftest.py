@@ -1,21 +1,27 @@
-"""Starts real server processes."""
+"""Starts real server processes, and servers of the test's own event loop."""
 
+import asyncio
 import contextlib
 import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import httpx2
 import pytest
+import uvicorn
+from starlette.types import ASGIApp
+from uvicorn.server import ServerState
 
+from service_platform.server.protocol import BoundedHttpProtocol
 from service_platform.testing.local_servers import free_port
 
 HERE = Path(__file__).parent
+SECONDS = 5.0
 
 
 @dataclass
@@ -74,3 +80,50 @@ def wait_until_ready(running: Running) -> None:
             time.sleep(0.02)
     running.process.kill()
     pytest.fail(f"did not start: {running.process.communicate()[1]}")
+
+
+@contextlib.asynccontextmanager
+async def _serving(
+    app: ASGIApp, kind: type[BoundedHttpProtocol] = BoundedHttpProtocol
+) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+    """Serve `app` for one connection, which is what comes out."""
+    config = uvicorn.Config(app, log_config=None, access_log=False, lifespan="off")
+    config.load()
+
+    def protocol() -> BoundedHttpProtocol:
+        return kind(config=config, server_state=ServerState(), app_state={})
+
+    server = await asyncio.get_running_loop().create_server(protocol, "127.0.0.1", 0)
+    async with server:
+        reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+        yield reader, writer
+        writer.close()
+
+
+async def _exchange(
+    app: ASGIApp, *parts: bytes, kind: type[BoundedHttpProtocol] = BoundedHttpProtocol
+) -> bytes:
+    """Send the parts; everything the server says until it closes the connection."""
+    async with _serving(app, kind) as (reader, writer):
+        for part in parts:
+            writer.write(part)
+        async with asyncio.timeout(SECONDS):
+            return await reader.read()
+
+
+Serving = Callable[
+    ..., contextlib.AbstractAsyncContextManager[tuple[asyncio.StreamReader, asyncio.StreamWriter]]
+]
+Exchange = Callable[..., Awaitable[bytes]]
+
+
+@pytest.fixture
+def serving() -> Serving:
+    """Serves an application for one connection."""
+    return _serving
+
+
+@pytest.fixture
+def exchange() -> Exchange:
+    """Sends parts to an application; gives what the server says until it closes the connection."""
+    return _exchange

@@ -1,22 +1,17 @@
 """Responses on the wire: one piece where the length is known, at once where it is not."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from typing import Any
 
 import pytest
-import uvicorn
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
-from uvicorn.server import ServerState
 
 from service_platform.server import response
 from service_platform.server.protocol import BoundedHttpProtocol
 
 REQUEST = b"GET / HTTP/1.1\r\nhost: x\r\n\r\n"
 LAST_REQUEST = b"GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n"
-
-Exchange = Callable[..., Awaitable[bytes]]
 
 
 def start(*headers: tuple[bytes, bytes], status: int = 200) -> Message:
@@ -35,34 +30,9 @@ def answering(*messages: Message) -> ASGIApp:
     return app
 
 
-@asynccontextmanager
-async def serving(
-    app: ASGIApp,
-) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
-    """A connection to a server of this event loop."""
-    config = uvicorn.Config(app, log_config=None, access_log=False, lifespan="off")
-    config.load()
-
-    def protocol() -> BoundedHttpProtocol:
-        return BoundedHttpProtocol(config=config, server_state=ServerState(), app_state={})
-
-    server = await asyncio.get_running_loop().create_server(protocol, "127.0.0.1", 0)
-    async with server:
-        host, port = server.sockets[0].getsockname()
-        reader, writer = await asyncio.open_connection(host, port)
-        yield reader, writer
-        writer.close()
-
-
-async def exchange(app: ASGIApp, sent: bytes = LAST_REQUEST) -> bytes:
-    """Everything the server says until it closes the connection."""
-    async with serving(app) as (reader, writer):
-        writer.write(sent)
-        async with asyncio.timeout(5):
-            return await reader.read()
-
-
-async def test_head_and_content_are_written_together(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_head_and_content_are_written_together(
+    monkeypatch: pytest.MonkeyPatch, exchange: Callable[..., Any]
+) -> None:
     written: list[bytes] = []
     connection_made = BoundedHttpProtocol.connection_made
 
@@ -77,12 +47,14 @@ async def test_head_and_content_are_written_together(monkeypatch: pytest.MonkeyP
         connection_made(self, transport)
 
     monkeypatch.setattr(BoundedHttpProtocol, "connection_made", watch)
-    answer = await exchange(answering(start((b"Content-Length", b"2")), body(b"ok")))
+    answer = await exchange(answering(start((b"Content-Length", b"2")), body(b"ok")), LAST_REQUEST)
     assert written == [answer]
     assert answer == (b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\nok")
 
 
-async def test_the_head_of_a_stream_does_not_wait_for_its_content() -> None:
+async def test_the_head_of_a_stream_does_not_wait_for_its_content(
+    serving: Callable[..., Any],
+) -> None:
     may_go_on = asyncio.Event()
 
     async def app(_: Scope, __: Receive, send: Send) -> None:
@@ -101,13 +73,15 @@ async def test_the_head_of_a_stream_does_not_wait_for_its_content() -> None:
             assert await reader.read() == b"5\r\nfirst\r\n4\r\nlast\r\n0\r\n\r\n"
 
 
-async def test_content_of_known_length_may_come_in_parts() -> None:
+async def test_content_of_known_length_may_come_in_parts(exchange: Callable[..., Any]) -> None:
     app = answering(start((b"content-length", b"4")), body(b"ab", more=True), body(b"cd"))
-    assert (await exchange(app)).endswith(b"\r\n\r\nabcd")
+    assert (await exchange(app, LAST_REQUEST)).endswith(b"\r\n\r\nabcd")
 
 
 @pytest.mark.parametrize("headers", [(), ((b"content-length", b"2"),)])
-async def test_head_is_answered_without_content(headers: tuple[tuple[bytes, bytes], ...]) -> None:
+async def test_head_is_answered_without_content(
+    headers: tuple[tuple[bytes, bytes], ...], exchange: Callable[..., Any]
+) -> None:
     sent = LAST_REQUEST.replace(b"GET", b"HEAD")
     answer = await exchange(answering(start(*headers), body(b"ok")), sent)
     assert answer.startswith(b"HTTP/1.1 200 OK\r\n")
@@ -116,14 +90,18 @@ async def test_head_is_answered_without_content(headers: tuple[tuple[bytes, byte
 
 
 @pytest.mark.parametrize("status", [204, 304])
-async def test_a_status_without_content_has_no_length(status: int) -> None:
-    answer = await exchange(answering(start(status=status), body()))
+async def test_a_status_without_content_has_no_length(
+    status: int, exchange: Callable[..., Any]
+) -> None:
+    answer = await exchange(answering(start(status=status), body()), LAST_REQUEST)
     assert answer.startswith(b"HTTP/1.1 %d " % status)
     assert answer.endswith(b"\r\n\r\n")
     assert b"transfer-encoding" not in answer
 
 
-async def test_a_connection_is_kept_and_serves_pipelined_requests_in_order() -> None:
+async def test_a_connection_is_kept_and_serves_pipelined_requests_in_order(
+    exchange: Callable[..., Any],
+) -> None:
     numbers = iter(range(10))
 
     async def app(_: Scope, __: Receive, send: Send) -> None:
@@ -136,7 +114,7 @@ async def test_a_connection_is_kept_and_serves_pipelined_requests_in_order() -> 
     assert [part[-1:] for part in answer.split(b"HTTP/1.1 ")[1:]] == [b"0", b"1", b"2", b"3"]
 
 
-async def test_the_application_can_close_the_connection() -> None:
+async def test_the_application_can_close_the_connection(exchange: Callable[..., Any]) -> None:
     headers = ((b"content-length", b"0"), (b"Connection", b"keep-alive, Close"))
     answer = await exchange(answering(start(*headers), body()), REQUEST * 2)
     assert answer.count(b"HTTP/1.1 200") == 1
@@ -154,16 +132,20 @@ async def test_the_application_can_close_the_connection() -> None:
         (b"", b"a"),
     ],
 )
-async def test_a_header_cannot_begin_another_one(header: tuple[bytes, bytes]) -> None:
+async def test_a_header_cannot_begin_another_one(
+    header: tuple[bytes, bytes], exchange: Callable[..., Any]
+) -> None:
     for _ in range(2):  # the second finds what the first left in the memory
-        answer = await exchange(answering(start((b"content-length", b"0"), header), body()))
+        answer = await exchange(
+            answering(start((b"content-length", b"0"), header), body()), LAST_REQUEST
+        )
         assert b"stolen" not in answer
         assert b"200 OK" not in answer
 
 
 @pytest.mark.parametrize("content", [b"toolong", b"t"])
 async def test_content_of_another_length_than_declared_cuts_the_connection(
-    content: bytes,
+    content: bytes, exchange: Callable[..., Any]
 ) -> None:
     """A client must not take the rest for the beginning of the next response (CWE-444)."""
     app = answering(start((b"content-length", b"3")), body(content))
@@ -180,7 +162,7 @@ async def test_content_of_another_length_than_declared_cuts_the_connection(
     ],
 )
 async def test_parts_in_the_wrong_order_are_an_error_of_the_application(
-    messages: tuple[Message, ...],
+    messages: tuple[Message, ...], exchange: Callable[..., Any]
 ) -> None:
     *fine, last = messages
     raised = []
@@ -192,7 +174,7 @@ async def test_parts_in_the_wrong_order_are_an_error_of_the_application(
             await send(dict(last))
         raised.append(error)
 
-    await exchange(app)
+    await exchange(app, LAST_REQUEST)
     assert raised
 
 

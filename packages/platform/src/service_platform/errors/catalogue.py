@@ -88,6 +88,15 @@ class MethodNotAllowed(Problem):
     default_message = "The resource does not support this method."
 
 
+class RequestTimeout(Problem):
+    """The head of the request did not come within the time for it; the connection is closed."""
+
+    slug = "request-timeout"
+    status = 408
+    title = "Request took too long to arrive"
+    default_message = "The request did not arrive in time."
+
+
 class Conflict(Problem):
     """The request contradicts the present state, for example a name that is taken."""
 
@@ -144,6 +153,15 @@ class TooManyRequests(Problem):
     title = "Too many requests"
     default_message = "The rate limit is exceeded. Try again later."
     type_uri = "https://iana.org/assignments/http-problem-types#quota-exceeded"
+
+
+class HeadersTooLarge(Problem):
+    """Request line and headers together are larger than the service accepts."""
+
+    slug = "headers-too-large"
+    status = 431
+    title = "Request headers too large"
+    default_message = "The request line and headers are too large."
 
 
 class InternalError(Problem):

@@ -5,28 +5,44 @@ otherwise one connection could hold memory, or a file descriptor, for ever (slow
 """
 
 import asyncio
-from typing import Any, Final
+from typing import Any, ClassVar, Final, Self, cast
 
+from uuid_utils import uuid7
 from uvicorn._types import ASGI3Application
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import (
+    STATUS_LINE,
+    HttpToolsProtocol,
+    RequestResponseCycle,
+)
 
+from service_platform.errors import BadRequest, HeadersTooLarge, Problem, RequestTimeout
+from service_platform.logging import get_logger
+from service_platform.middleware import security_headers
 from service_platform.server.response import ResponseCycle
+from service_platform.settings import PlatformSettings
 
 MAX_HEAD_BYTES: Final = 65_536
 HEAD_TIMEOUT_SECONDS: Final = 10.0
 
-_TOO_LARGE: Final = (
-    b"HTTP/1.1 431 Request Header Fields Too Large\r\n"
-    b"content-type: application/problem+json\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
-)
-_TOO_SLOW: Final = (
-    b"HTTP/1.1 408 Request Timeout\r\n"
-    b"content-type: application/problem+json\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
-)
+log = get_logger("service_platform.server")
 
 
 class BoundedHttpProtocol(HttpToolsProtocol):
-    """uvicorn's httptools protocol with limits on size and time of a request's head."""
+    """uvicorn's httptools protocol with limits on size and time of a request's head.
+
+    Attributes:
+        head_timeout: seconds for a head.
+        problem_base_url: what the `type` of a problem begins with.
+    """
+
+    head_timeout: ClassVar[float] = HEAD_TIMEOUT_SECONDS
+    problem_base_url: ClassVar[str] = "/problems"
+
+    @classmethod
+    def of(cls, settings: PlatformSettings) -> type[Self]:
+        """The class for one service; uvicorn wants a class."""
+        attributes = {"problem_base_url": settings.problem_type_base_url}
+        return cast("type[Self]", type(cls.__name__, (cls,), attributes))
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -45,7 +61,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         if self._in_head:
             self._head_bytes += len(data)
             if self._head_bytes > MAX_HEAD_BYTES:
-                self._refuse(_TOO_LARGE)
+                self._refuse(HeadersTooLarge())
             else:
                 self._expect_head()
 
@@ -76,11 +92,11 @@ class BoundedHttpProtocol(HttpToolsProtocol):
 
     def _expect_head(self) -> None:
         if self._head_timer is None:
-            self._head_timer = self.loop.call_later(HEAD_TIMEOUT_SECONDS, self._too_slow)
+            self._head_timer = self.loop.call_later(self.head_timeout, self._too_slow)
 
     def _too_slow(self) -> None:
         if self._head_bytes:
-            self._refuse(_TOO_SLOW)
+            self._refuse(RequestTimeout())
         else:
             # Nothing was asked on this connection, so there is nothing to answer.
             self.transport.close()
@@ -90,8 +106,34 @@ class BoundedHttpProtocol(HttpToolsProtocol):
             self._head_timer.cancel()
             self._head_timer = None
 
-    def _refuse(self, answer: bytes) -> None:
+    def send_400_response(self, msg: str) -> None:
+        """Answer what is no HTTP; uvicorn's own answer is a line of text."""
+        del msg
+        self._refuse(BadRequest("This is not a valid HTTP request."))
+
+    def _refuse(self, problem: Problem) -> None:
+        """Answer what never became a request, as a request would be answered, and close."""
         self._forget_timer()
-        if not self.transport.is_closing():
-            self.transport.write(answer)
-            self.transport.close()
+        if self.transport.is_closing():
+            return
+        request_id = str(uuid7())
+        answer = problem.response(base_url=self.problem_base_url, request_id=request_id)
+        headers = (
+            *answer.raw_headers,
+            *security_headers.PLAIN,
+            security_headers.CONTENT_SECURITY_POLICY,
+            (b"x-request-id", request_id.encode("ascii")),
+            (b"x-response-time", b"0.00ms"),
+            (b"connection", b"close"),
+        )
+        lines = [b"%b: %b\r\n" % header for header in headers]
+        self.transport.write(b"".join((STATUS_LINE[problem.status], *lines, b"\r\n", answer.body)))
+        self.transport.close()
+        address = self.client[0] if self.client else ""
+        log.info(
+            "refused",
+            status=problem.status,
+            error=problem.code(),
+            request_id=request_id,
+            **{"client.address": address},
+        )

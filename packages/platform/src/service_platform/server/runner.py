@@ -86,7 +86,7 @@ def configure(app: ServiceApp, served: ASGIApp) -> uvicorn.Config:
     return uvicorn.Config(
         served,
         loop="uvloop",
-        http=BoundedHttpProtocol,
+        http=BoundedHttpProtocol.of(app.settings),
         ws="none",
         lifespan="on",
         log_config=None,
