@@ -20,10 +20,12 @@ from httpx2 import AsyncClient, Client, Response
 
 from service_platform.testing.databases import TestDatabases
 from service_platform.testing.local_servers import LocalValkey, free_port
-from service_platform.testing.services import RunningService, environment_of
+from service_platform.testing.services import CHEAP_HASHES, RunningService, environment_of
 
 SERVICES = ("auth", "users", "items")
 PASSWORD = "a long phrase only we know"
+BEHIND_A_PROXY = {"TRUSTED_PROXIES": "127.0.0.1/32"}
+"""The tests speak to the services as their proxy does."""
 
 
 @dataclass
@@ -47,10 +49,10 @@ def system(
 ) -> Iterator[System]:
     """The running system."""
     gateway = os.environ.get("E2E_BASE_URL", "").rstrip("/")
-    given = {name: os.environ.get(f"E2E_{name.upper()}_URL", gateway) for name in SERVICES}
+    own = {name: os.environ.get(f"E2E_{name.upper()}_URL", "").rstrip("/") for name in SERVICES}
+    given = {name: url or gateway for name, url in own.items()}
     if all(given.values()):
-        urls = {name: url.rstrip("/") for name, url in given.items()}
-        yield System(urls, behind_gateway=bool(gateway))
+        yield System(given, behind_gateway=not all(own.values()))
         return
     if any(given.values()):
         missing = ", ".join(f"E2E_{name.upper()}_URL" for name in SERVICES if not given[name])
@@ -76,24 +78,16 @@ def start_all(
 ) -> None:
     """Start the three services and wait until they are ready."""
     folder = tmp_path_factory.mktemp("services")
-    auth_url = f"http://127.0.0.1:{free_port()}"
+    ports = {name: free_port() for name in SERVICES}
     for name in SERVICES:
         environment = environment_of(
             name,
             database_url=databases.create(name),
             redis_url=redis.url,
-            auth_url=auth_url,
+            auth_url=f"http://127.0.0.1:{ports['auth']}",
         )
-        # Hashes cost next to nothing here; settings refuse that where auth is deployed.
-        cheap = {"PASSWORD_HASH_MEMORY_KIB": "64", "PASSWORD_HASH_TIME_COST": "1"}
-        process = RunningService(name, {**environment, **cheap, "LOG_FORMAT": "json"}, folder)
-        if name == "auth":
-            process = RunningService(
-                name,
-                {**environment, **cheap, "PORT": auth_url.rpartition(":")[2], "LOG_FORMAT": "json"},
-                folder,
-            )
-            process.port, process.url = int(auth_url.rpartition(":")[2]), auth_url
+        settings = {**environment, **CHEAP_HASHES, **BEHIND_A_PROXY, "LOG_FORMAT": "json"}
+        process = RunningService(name, settings, folder, port=ports[name])
         system.processes[name] = process
         system.urls[name] = process.url
         process.start(wait=False)

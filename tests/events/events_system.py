@@ -20,7 +20,7 @@ from auth.settings import AuthSettings
 from service_platform.database import Database
 from service_platform.testing.databases import TestDatabases
 from service_platform.testing.local_servers import LocalPostgres, LocalValkey
-from service_platform.testing.services import RunningService, environment_of
+from service_platform.testing.services import CHEAP_HASHES, RunningService, environment_of
 
 WAIT_SECONDS = 45.0
 SERVICES = ("auth", "users", "items")
@@ -70,9 +70,7 @@ class System:
             "EVENTS_RETRY_SECONDS": "0.1",
             "EVENTS_CLAIM_SECONDS": "1",
             "EVENTS_POLL_SECONDS": "0.2",
-            # Hashes cost next to nothing here; settings refuse that where auth is deployed.
-            "PASSWORD_HASH_MEMORY_KIB": "64",
-            "PASSWORD_HASH_TIME_COST": "1",
+            **CHEAP_HASHES,
         }
 
     def stop(self) -> None:

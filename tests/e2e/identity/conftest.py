@@ -15,7 +15,7 @@ import pytest
 
 from service_platform.testing.databases import TestDatabases
 from service_platform.testing.local_servers import LocalValkey, free_port
-from service_platform.testing.services import RunningService, environment_of
+from service_platform.testing.services import CHEAP_HASHES, RunningService, environment_of
 
 PASSWORD = "a long phrase only we know"
 PATHS = {"items": "/api/v1/items", "users": "/api/v1/users/me"}
@@ -49,21 +49,31 @@ class System:
             redis_url=self.redis.url,
             auth_url=self.issuer,
         )
-        cheap = {"PASSWORD_HASH_MEMORY_KIB": "64", "PASSWORD_HASH_TIME_COST": "1"}
-        return {**common, **cheap, "RATE_LIMIT_ENABLED": "false", **settings}
+        return {**common, **CHEAP_HASHES, "RATE_LIMIT_ENABLED": "false", **settings}
 
     def start(self, service: str, *, wait: bool = True, **settings: str) -> RunningService:
         made = RunningService(service, self.environment(service, **settings), self.folder)
         self.running.append(made)
         return made.start(wait=wait)
 
-    def start_auth(self, **settings: str) -> RunningService:
+    def start_auth(self, *, wait: bool = True, **settings: str) -> RunningService:
         """The auth that listens on the issuer's address."""
-        port = self.issuer.rpartition(":")[2]
-        made = RunningService("auth", self.environment("auth", PORT=port, **settings), self.folder)
-        made.port, made.url = int(port), self.issuer
+        port = int(self.issuer.rpartition(":")[2])
+        made = RunningService("auth", self.environment("auth", **settings), self.folder, port=port)
         self.running.append(made)
-        return made.start()
+        return made.start(wait=wait)
+
+    async def wait_until_healthy(self) -> None:
+        """Starting services with `wait=False` before lets them start side by side.
+
+        One that was up before auth is ready without its keys, and healthy once it has them.
+        """
+        for each in self.running:
+            await asyncio.to_thread(each.wait_until_ready)
+        for each in self.running:
+            async with asyncio.timeout(15):
+                while (await self.http.get(f"{each.url}/health")).json()["status"] != "healthy":  # noqa: ASYNC110
+                    await asyncio.sleep(0.05)
 
     async def command(self, *arguments: str, **settings: str) -> str:
         """`python -m auth …`."""
@@ -136,8 +146,7 @@ async def system(
         issuer = f"http://127.0.0.1:{free_port()}"
         made = System(databases, own_redis, tmp_path, issuer, http)
         yield made
-        for each in made.running:
-            await asyncio.to_thread(each.stop)
+        await asyncio.gather(*(asyncio.to_thread(each.stop) for each in made.running))
         for url in made.urls.values():
             databases.drop(url)
 

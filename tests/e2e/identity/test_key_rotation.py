@@ -21,9 +21,10 @@ def key_of(login: Login) -> str:
 
 
 async def test_a_rotation_refuses_no_valid_token(system: System) -> None:
-    system.start_auth(**QUICK)
-    replica = system.start("auth", wait=True, **QUICK)
-    items = system.start("items")
+    system.start_auth(wait=False, **QUICK)
+    replica = system.start("auth", wait=False, **QUICK)
+    items = system.start("items", wait=False)
+    await system.wait_until_healthy()
     logins = [await system.account(f"p{number}@example.com") for number in range(CLIENTS)]
     old = key_of(logins[0])
     early = Login(system, logins[0].email, logins[0].account, dict(logins[0].tokens))

@@ -85,8 +85,9 @@ ENDS: tuple[End, ...] = (
 async def test_what_ends_in_auth_is_refused_everywhere_and_stays_so_without_redis(
     system: System,
 ) -> None:
-    auth = system.start_auth()
-    services = [system.start("items"), system.start("users")]
+    auth = system.start_auth(wait=False)
+    services = [system.start(name, wait=False) for name in ("items", "users")]
+    await system.wait_until_healthy()
     bystander = await system.account("bystander@example.com")
     ended = []
     for end in ENDS:
@@ -120,8 +121,9 @@ async def test_what_ends_in_auth_is_refused_everywhere_and_stays_so_without_redi
 
 
 async def test_everybody_is_logged_out_everywhere(system: System) -> None:
-    system.start_auth()
-    services = [system.start("items")]
+    system.start_auth(wait=False)
+    services = [system.start("items", wait=False)]
+    await system.wait_until_healthy()
     logins = [await system.account(f"p{number}@example.com") for number in range(3)]
     for login in logins:
         assert await accepted(login, services)

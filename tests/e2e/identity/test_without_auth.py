@@ -8,8 +8,9 @@ from tests.e2e.identity.conftest import PATHS, System, requests_to
 async def test_services_go_on_without_auth_and_a_fresh_one_says_when_to_try_again(
     system: System,
 ) -> None:
-    auth = system.start_auth()
-    services = [system.start("items"), system.start("users")]
+    auth = system.start_auth(wait=False)
+    services = [system.start(name, wait=False) for name in ("items", "users")]
+    await system.wait_until_healthy()
     seen = await system.account("ada@example.com")
     unseen = await system.account("bob@example.com")
     for service in services:
@@ -37,8 +38,9 @@ async def test_services_go_on_without_auth_and_a_fresh_one_says_when_to_try_agai
 
 
 async def test_requests_with_tokens_cost_auth_nothing(system: System) -> None:
-    auth = system.start_auth()
-    items = system.start("items")
+    auth = system.start_auth(wait=False)
+    items = system.start("items", wait=False)
+    await system.wait_until_healthy()
     logins = [await system.account(f"p{number}@example.com") for number in range(5)]
     for login in logins:
         assert await login.status_at(items) == 200

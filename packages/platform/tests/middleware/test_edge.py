@@ -167,6 +167,20 @@ async def test_a_body_up_to_the_limit_is_read(client: httpx2.AsyncClient) -> Non
     assert (await client.post("/count", content=b"x" * LIMIT)).text == str(LIMIT)
 
 
+@pytest.mark.parametrize("target", ["/hello?q=%ff", "/hello?%c3%28", "/hello/%80", "/%ff"])
+async def test_an_address_that_is_not_utf8_is_refused(
+    client: httpx2.AsyncClient, target: str
+) -> None:
+    answer = await client.get(target)
+    assert (answer.status_code, answer.json()["error"]) == (400, "bad_request")
+    assert answer.json()["request_id"] == answer.headers["x-request-id"]
+
+
+@pytest.mark.parametrize("query", ["q=%C3%A9", "q=%E2%98%83&r=%00", "q=100%", "q=%zz"])
+async def test_any_other_address_passes(client: httpx2.AsyncClient, query: str) -> None:
+    assert (await client.get(f"/hello?{query}")).status_code == 200
+
+
 async def test_a_declared_body_over_the_limit_is_refused(client: httpx2.AsyncClient) -> None:
     response = await client.post("/count", content=b"x" * (LIMIT + 1))
     assert response.status_code == 413

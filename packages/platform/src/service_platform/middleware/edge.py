@@ -28,6 +28,7 @@ from service_platform.logging import get_logger
 from service_platform.metrics import observe_request, requests_in_flight
 from service_platform.middleware import body_limit, security_headers
 from service_platform.middleware.access_log import AccessLog
+from service_platform.middleware.addresses import refuse_undecodable
 from service_platform.middleware.cors import CorsPolicy
 from service_platform.middleware.deadlines import Deadlines
 from service_platform.middleware.proxies import TrustedProxies
@@ -151,6 +152,10 @@ class EdgeMiddleware:
                 await _preflight(self._cors, origin, send)
                 return
             context.response_headers += self._cors.headers(origin)
+        unreadable = refuse_undecodable(scope)
+        if unreadable is not None:
+            await self._fail(context, unreadable, receive, send)
+            return
         if b"content-length" in headers or b"transfer-encoding" in headers:
             problem = body_limit.refuse_declared(headers, self._settings.max_body_bytes)
             if problem is not None:

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 SECRET_KEY = "a-secret-key-that-only-tests-ever-use"  # noqa: S105
 CLIENT_BASE_URL = "http://service.test"
+CHEAP_HASHES = {"PASSWORD_HASH_MEMORY_KIB": "64", "PASSWORD_HASH_TIME_COST": "1"}
+"""Settings of auth with which a login costs next to nothing; it refuses them where deployed."""
 
 
 def environment_of(
@@ -102,6 +104,7 @@ class RunningService:
         environment: its settings; nothing of the tests' own environment is passed on but PATH.
         folder: where its log goes.
         arguments: further arguments of the server's command line.
+        port: where it listens; a free one where none is given.
     """
 
     def __init__(
@@ -110,9 +113,10 @@ class RunningService:
         environment: Mapping[str, str],
         folder: Path,
         arguments: tuple[str, ...] = (),
+        port: int | None = None,
     ) -> None:
         self.service = service if ":" in service else f"{service}.app:create_app"
-        self.port = free_port()
+        self.port = port or free_port()
         self.url = f"http://{HOST}:{self.port}"
         self.log_file = folder / f"{service.partition(':')[0]}-{self.port}.log"
         self._environment = {
