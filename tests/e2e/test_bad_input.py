@@ -89,7 +89,8 @@ async def test_a_body_too_large_that_does_not_tell_its_length(
     method, path = BODIES[service]
     chunk = b"10000\r\n" + b"x" * 65_536 + b"\r\n"
     answer = await sent_as_bytes(
-        system.urls[service],
+        system,
+        service,
         b"%s %s HTTP/1.1" % (method.encode(), path.encode()),
         b"Authorization: Bearer " + somebody.tokens["access_token"].encode(),
         b"Content-Type: application/json",
@@ -133,7 +134,7 @@ async def test_an_address_that_is_not_utf8(
 @pytest.mark.parametrize("target", [b"/api/v1/%s?q=\xff", b"/api/v1/\xc3\x28%s"])
 async def test_an_address_with_raw_bytes_in_it(system: System, service: str, target: bytes) -> None:
     line = b"GET %s HTTP/1.1" % (target % service.encode())
-    assert_problem(await sent_as_bytes(system.urls[service], line), 400)
+    assert_problem(await sent_as_bytes(system, service, line), 400)
 
 
 @pytest.mark.parametrize("cursor", ["x", "AAAA", "%00", "é", "x" * 2_000, "../..", "e30="])
@@ -165,7 +166,7 @@ async def test_a_request_id_with_a_line_break_is_refused(
 ) -> None:
     """No HTTP client would send it. Folding is obsolete and refused (RFC 9112, section 5.2)."""
     line = b"GET /api/v1/nothing HTTP/1.1"
-    answer = await sent_as_bytes(system.urls[service], line, b"X-Request-ID: " + request_id)
+    answer = await sent_as_bytes(system, service, line, b"X-Request-ID: " + request_id)
     assert_problem(answer, 400)
     UUID(answer.headers["x-request-id"])
 
@@ -181,7 +182,7 @@ async def test_a_request_id_that_would_forge_a_log_line_is_replaced(
 ) -> None:
     marker = uuid.uuid4().hex
     line = b"GET /api/v1/%s HTTP/1.1" % marker.encode()
-    answer = await sent_as_bytes(system.urls[service], line, b"X-Request-ID: " + request_id)
+    answer = await sent_as_bytes(system, service, line, b"X-Request-ID: " + request_id)
     # Control characters are no part of any header: the server refuses them.
     assert_problem(answer, 400 if b"\x1b" in request_id else 404)
     UUID(answer.headers["x-request-id"])
@@ -194,9 +195,13 @@ async def test_a_request_id_that_would_forge_a_log_line_is_replaced(
                 assert json.loads(line_of_log)["request_id"] == answer.headers["x-request-id"]
 
 
-async def sent_as_bytes(url: str, *head: bytes, content: bytes = b"") -> Response:
+async def sent_as_bytes(
+    system: System, service: str, *head: bytes, content: bytes = b""
+) -> Response:
     """The answer to what no HTTP client would send; the host and the end of the head are added."""
-    address = urlsplit(url)
+    if system.behind_gateway:
+        pytest.skip("A gateway answers this itself.")
+    address = urlsplit(system.urls[service])
     tls = address.scheme == "https"
     port = address.port or (443 if tls else 80)
     reader, writer = await asyncio.open_connection(address.hostname, port, ssl=tls or None)
