@@ -41,6 +41,22 @@ def test_a_line_break_from_outside_stays_inside_its_line(output: io.StringIO) ->
     assert len(lines(output)) == 1
 
 
+@pytest.mark.parametrize(
+    "text", ["\x7f", "\x9b31m", "\u2028", "\u202e", "\U000e0001", "é灯", "\ud800"]
+)
+def test_a_line_is_printable_and_loses_nothing(output: io.StringIO, text: str) -> None:
+    logging.get_logger("x").warning("bad", value=text)
+    (line,) = lines(output)
+    assert line["value"] == text
+    assert output.getvalue().removesuffix("\n").isprintable()
+
+
+def test_a_number_of_any_size_is_logged(output: io.StringIO) -> None:
+    logging.get_logger("x").warning("big", value=2**70)
+    (line,) = lines(output)
+    assert line["value"] == 2**70
+
+
 def test_a_console_line_carries_no_control_characters() -> None:
     stream = io.StringIO()
     logging.configure_logging(PlatformSettings(log_format="console"), stream=stream)

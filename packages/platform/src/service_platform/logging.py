@@ -7,6 +7,7 @@ libraries ends in the same place.
 """
 
 import atexit
+import json
 import logging
 import os
 import re
@@ -168,7 +169,20 @@ class LogWriter:
 
 
 def _dumps(event: dict[str, Any]) -> str:
-    return orjson.dumps(event, default=str, option=orjson.OPT_NON_STR_KEYS).decode()
+    """One line of printable JSON: what JSON leaves as it is and terminals act on is escaped too."""
+    try:
+        line = orjson.dumps(event, default=str, option=orjson.OPT_NON_STR_KEYS).decode()
+    except orjson.JSONEncodeError:  # half a character, or a number of more than 64 bits
+        line = json.dumps(event, default=str, separators=(",", ":"))
+    if (line.isascii() and "\x7f" not in line) or line.isprintable():
+        return line
+    return "".join(c if c.isprintable() else _escaped(c) for c in line)
+
+
+def _escaped(character: str) -> str:
+    """As JSON writes it, in UTF-16 (RFC 8259, section 7)."""
+    units = character.encode("utf-16-be", "surrogatepass")
+    return "".join(f"\\u{units[at : at + 2].hex()}" for at in range(0, len(units), 2))
 
 
 def _drop_notice(count: int) -> dict[str, Any]:
