@@ -1,32 +1,39 @@
 """The API docs as a person meets them: in a browser, under the pages' own content policy."""
 
+import json
+import os
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
 from httpx2 import AsyncClient
-from tests.e2e.browser import Browser, find_browser
-from tests.e2e.conftest import PASSWORD, SERVICES, Person, System
+from tests.e2e.browser import Browser, Page, Request, find_browser
+from tests.e2e.people import PASSWORD, Person
+from tests.e2e.system import OWN_PATHS, SERVICES, System
+
+from service_platform.testing.plugin import servers_of
 
 PROGRAM = find_browser()
-ME = {"auth": "/api/v1/auth/me", "users": "/api/v1/users/me", "items": "/api/v1/items"}
-"""A route of each service that wants a token."""
+OPERATIONS = {"/docs": ".opblock", "/redoc": '[id^="tag/"][id*="/operation/"]'}
+"""What an operation is on each page."""
 
 pytestmark = pytest.mark.skipif(PROGRAM is None, reason="needs Chromium (Debian: chromium)")
 every_service = pytest.mark.parametrize("service", SERVICES)
 
 
+@pytest.fixture(scope="module")
+def browser(pytestconfig: pytest.Config) -> Iterator[Browser]:
+    # What is in the folder of the run is removed by the next one when this one is killed.
+    folder = servers_of(pytestconfig).directory / f"browser-{os.getpid()}"
+    with Browser(str(PROGRAM), folder) as started:
+        yield started
+
+
 @pytest.fixture
-def browser(system: System, tmp_path: Path) -> Iterator[Browser]:
-    if system.behind_gateway:
-        pytest.skip("A gateway passes the API on, not the pages.")
-    opened = Browser(str(PROGRAM), tmp_path / "profile")
-    try:
+def page(directly: System, browser: Browser) -> Iterator[Page]:
+    with browser.page() as opened:
         yield opened
-    finally:
-        opened.close()
 
 
 async def document_of(http: AsyncClient, url: str) -> dict[str, Any]:
@@ -34,55 +41,59 @@ async def document_of(http: AsyncClient, url: str) -> dict[str, Any]:
     return document
 
 
-@every_service
-async def test_swagger_ui_shows_every_operation_and_asks_nobody_else(
-    http: AsyncClient, system: System, browser: Browser, service: str
-) -> None:
-    url = system.urls[service]
-    document = await document_of(http, url)
-    operations = sum(len(methods) for methods in document["paths"].values())
-    browser.open(f"{url}/docs")
-    assert browser.wait_for("document.querySelectorAll('.opblock').length") == operations
-    assert browser.complaints == []
-    assert browser.hosts == {urlsplit(url).netloc}
+def token_url_of(document: dict[str, Any]) -> str:
+    """Where the document says that people log in."""
+    schemes = document["components"]["securitySchemes"].values()
+    (scheme,) = (each for each in schemes if each["type"] == "oauth2")
+    return str(scheme["flows"]["password"]["tokenUrl"])
+
+
+def assert_no_complaint(page: Page) -> None:
+    page.wait_until_quiet()
+    assert page.complaints == []
+    assert page.failures == []
 
 
 @every_service
-async def test_redoc_shows_every_operation_and_asks_nobody_else(
-    http: AsyncClient, system: System, browser: Browser, service: str
+@pytest.mark.parametrize("path", OPERATIONS)
+async def test_a_page_shows_every_operation_and_asks_nobody_else(
+    http: AsyncClient, system: System, page: Page, service: str, path: str
 ) -> None:
     url = system.urls[service]
     document = await document_of(http, url)
-    operations = sum(len(methods) for methods in document["paths"].values())
-    browser.open(f"{url}/redoc")
-    shown = 'document.querySelectorAll(\'[id^="tag/"][id*="/operation/"]\').length'
-    assert browser.wait_for(shown) == operations
-    assert browser.complaints == []
-    assert browser.hosts == {urlsplit(url).netloc}
+    expected = sum(len(methods) for methods in document["paths"].values())
+    page.open(url + path)
+    shown = f"document.querySelectorAll({json.dumps(OPERATIONS[path])}).length"
+    assert page.wait_for(shown) == expected
+    assert_no_complaint(page)
+    assert page.hosts == {urlsplit(url).netloc}
 
 
 @every_service
 async def test_authorize_logs_in_and_calls_are_made_with_the_token(
-    http: AsyncClient, system: System, browser: Browser, service: str
+    http: AsyncClient, system: System, page: Page, service: str
 ) -> None:
     person = Person(http, system)
     assert (await person.register()).status_code == 201
     url = system.urls[service]
-    browser.open(f"{url}/docs")
-    browser.click(".auth-wrapper .authorize")
-    browser.type_into("#oauth_username", person.email)
-    browser.type_into("#oauth_password", PASSWORD)
-    browser.click(".modal-ux .auth-btn-wrapper .authorize")
-    browser.wait_for(
-        "[...document.querySelectorAll('.modal-ux button')].some(b => b.textContent === 'Logout')"
-    )
-    browser.click(".modal-ux .close-modal")
-    block = f".opblock-get:has([data-path='{ME[service]}'])"
-    browser.click(f"{block} .opblock-summary-control")
-    browser.click(f"{block} .try-out__btn")
-    browser.click(f"{block} .execute")
-    answered = f"{block} .live-responses-table tbody td.response-col_status"
-    status = browser.wait_for(f'document.querySelector("{answered}")?.textContent')
-    assert status.strip().startswith("200")
-    assert browser.complaints == []
-    assert browser.hosts == {urlsplit(url).netloc, urlsplit(system.urls["auth"]).netloc}
+    page.open(f"{url}/docs")
+    page.click(".auth-wrapper .authorize")
+    page.type_into("#oauth_username", person.email)
+    page.type_into("#oauth_password", PASSWORD)
+    page.click(".modal-ux .auth-btn-wrapper .authorize")
+    assert page.text_of(".modal-ux .auth-container h6") == "Authorized"
+    page.click(".modal-ux .close-modal")
+
+    block = f".opblock-get:has([data-path='/api/v1{OWN_PATHS[service]}'])"
+    page.click(f"{block} .opblock-summary-control")
+    page.click(f"{block} .try-out__btn")
+    page.click(f"{block} .execute")
+    answered = f"{block} .live-responses-table .response"
+    assert page.text_of(f"{answered} .response-col_status").startswith("200")
+
+    assert_no_complaint(page)
+    token_url = token_url_of(await document_of(http, url))
+    assert token_url == system.api("auth", "/auth/token")
+    assert Request("POST", token_url) in page.requests
+    abroad = {request.url for request in page.requests if request.host != urlsplit(url).netloc}
+    assert abroad <= {token_url}

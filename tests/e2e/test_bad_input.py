@@ -2,14 +2,18 @@
 
 import asyncio
 import json
+import re
+import time
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from http import HTTPStatus
 from urllib.parse import urlsplit
 from uuid import UUID
 
 import pytest
 from httpx2 import AsyncClient, Response
-from tests.e2e.conftest import Person, System
+from tests.e2e.people import Person, new_person
+from tests.e2e.system import OWN_PATHS, StartedSystem, System, logged
 
 BODIES = {
     "auth": ("POST", "/api/v1/auth/register"),
@@ -19,10 +23,29 @@ BODIES = {
 """A route of each service that takes JSON."""
 TEXT_MEMBER = {"auth": "full_name", "users": "full_name", "items": "name"}
 every_service = pytest.mark.parametrize("service", sorted(BODIES))
+LOG_SECONDS = 0.2
+"""Lines are written in batches."""
 
 
-def assert_problem(answer: Response, *expected: int) -> None:
-    assert answer.status_code in expected, answer.text
+@pytest.fixture(scope="module", autouse=True)
+def _logs_stay_readable(system: System) -> Iterator[None]:
+    """Whatever is sent in this file: no failure, and a line of a log is one object as before."""
+    before = {name: len(each.log_file.read_bytes()) for name, each in system.processes.items()}
+    yield
+    time.sleep(LOG_SECONDS)
+    for name, process in system.processes.items():
+        lines = process.log_file.read_bytes()[before[name] :].decode().split("\n")
+        for line in filter(None, lines):
+            # Control characters, separators, marks of direction: terminals act on all of them.
+            assert line.isprintable(), repr(line)
+            event = json.loads(line)
+            assert event["level"] not in {"error", "critical"}, line
+            status = event.get("http.response.status_code", HTTPStatus.OK)
+            assert status < HTTPStatus.INTERNAL_SERVER_ERROR, line
+
+
+def assert_problem(answer: Response, expected: int) -> None:
+    assert answer.status_code == expected, answer.text
     assert answer.headers["content-type"] == "application/problem+json"
     problem = answer.json()
     assert problem["status"] == answer.status_code
@@ -42,7 +65,7 @@ async def send(
         **{name.replace("_", "-"): value for name, value in headers.items()},
     }
     return await person.http.request(
-        method, person.urls[service] + path, content=content, headers=sent
+        method, person.system.urls[service] + path, content=content, headers=sent
     )
 
 
@@ -53,7 +76,7 @@ async def send(
     ids=["cut", "no-value", "comma", "not-utf8", "half-utf8", "word", "nul"],
 )
 async def test_malformed_json(somebody: Person, service: str, content: bytes) -> None:
-    assert_problem(await send(somebody, service, content), 400, 422)
+    assert_problem(await send(somebody, service, content), 400)
 
 
 @every_service
@@ -64,10 +87,10 @@ async def test_json_that_is_no_object(somebody: Person, service: str, content: b
 
 @every_service
 async def test_an_array_ten_thousand_deep(somebody: Person, service: str) -> None:
-    assert_problem(await send(somebody, service, b"[" * 10_000 + b"]" * 10_000), 400, 422)
+    assert_problem(await send(somebody, service, b"[" * 10_000 + b"]" * 10_000), 400)
     member = TEXT_MEMBER[service].encode()
     deep = b'{"%s": %s}' % (member, b'{"a":' * 10_000 + b"1" + b"}" * 10_000)
-    assert_problem(await send(somebody, service, deep), 400, 422)
+    assert_problem(await send(somebody, service, deep), 400)
 
 
 @every_service
@@ -122,6 +145,54 @@ async def test_nul_bytes_in_a_query(somebody: Person, query: str) -> None:
     assert_problem(await somebody.send("items", "GET", f"/items?{query}"), 422)
 
 
+@pytest.mark.parametrize(
+    ("service", "method", "path"),
+    [
+        ("auth", "DELETE", "/auth/sessions/%00"),
+        ("users", "GET", "/users/a%00b"),
+        ("items", "GET", "/items/%00"),
+    ],
+)
+async def test_nul_bytes_in_a_path(somebody: Person, service: str, method: str, path: str) -> None:
+    assert_problem(await somebody.send(service, method, path), 422)
+
+
+async def test_an_admin_cannot_search_for_nul_bytes_or_go_on_from_nowhere_either(
+    http: AsyncClient, started: StartedSystem
+) -> None:
+    admin = await new_person(http, started)
+    await started.command("grant-admin", admin.email)
+    assert (await admin.log_in()).is_success
+    assert (await admin.send("users", "GET", "/users?q=a")).status_code == 200
+    assert_problem(await admin.send("users", "GET", "/users?q=%00"), 422)
+    assert_problem(await admin.send("auth", "PATCH", "/auth/accounts/%00", json={}), 422)
+    for service, path in (("users", "/users"), ("auth", "/auth/accounts")):
+        assert_problem(await admin.send(service, "GET", f"{path}?cursor=AAAA"), 400)
+
+
+@pytest.mark.parametrize(
+    ("form", "error"),
+    [
+        (b"grant_type=password&username=a%00%40example.com&password=a", "invalid_grant"),
+        (b"grant_type=password&username=a%40example.com&password=a%00", "invalid_grant"),
+        (b"grant_type=refresh_token&refresh_token=a%00b", "invalid_grant"),
+        (b"grant_type=password&username=%ff&password=a", "invalid_request"),
+        (b"grant_type=password&username=\xff&password=a", "invalid_request"),
+        (b"grant_type=%00", "unsupported_grant_type"),
+    ],
+)
+async def test_forms_of_the_token_endpoint(
+    http: AsyncClient, system: System, form: bytes, error: str
+) -> None:
+    """Its refusals are as OAuth says, not problems (RFC 6749, section 5.2)."""
+    headers = {"content-type": "application/x-www-form-urlencoded"}
+    answer = await http.post(system.api("auth", "/auth/token"), content=form, headers=headers)
+    assert answer.status_code == 400
+    assert answer.json()["error"] == error
+    assert answer.headers["cache-control"] == "no-store"
+    assert answer.headers["x-request-id"]
+
+
 @every_service
 @pytest.mark.parametrize("target", ["/api/v1/{}?q=%ff%fe", "/api/v1/{}/%c3%28", "/api/v1/{}?%80"])
 async def test_an_address_that_is_not_utf8(
@@ -158,8 +229,14 @@ async def test_failed_validation_repeats_nothing_of_the_input(
 @every_service
 @pytest.mark.parametrize(
     "request_id",
-    [b"a\nb: c", b"a\rb: c", b"a\x00b", b"a\r\n folded"],
-    ids=["line-feed", "carriage-return", "nul", "folded"],
+    [
+        b"a\nX-Injected: b",
+        b"a\rX-Injected: b",
+        b"a\x00X-Injected: b",
+        b"a\r\n X-Injected: b",
+        b"a\r\n\tX-Injected: b",
+    ],
+    ids=["line-feed", "carriage-return", "nul", "folded", "folded-by-tab"],
 )
 async def test_a_request_id_with_a_line_break_is_refused(
     system: System, service: str, request_id: bytes
@@ -169,6 +246,8 @@ async def test_a_request_id_with_a_line_break_is_refused(
     answer = await sent_as_bytes(system, service, line, b"X-Request-ID: " + request_id)
     assert_problem(answer, 400)
     UUID(answer.headers["x-request-id"])
+    assert "x-injected" not in answer.headers
+    assert "Injected" not in answer.text
 
 
 @every_service
@@ -186,13 +265,29 @@ async def test_a_request_id_that_would_forge_a_log_line_is_replaced(
     # Control characters are no part of any header: the server refuses them.
     assert_problem(answer, 400 if b"\x1b" in request_id else 404)
     UUID(answer.headers["x-request-id"])
+    if service in system.processes and answer.status_code == 404:
+        event = await logged(system.processes[service], marker, logger="access")
+        assert event["request_id"] == answer.headers["x-request-id"]
+
+
+@every_service
+@pytest.mark.parametrize(
+    "text",
+    ["%0a{}%0d%0a", "%1b[31m", "%7f", "%c2%9b31m", "%e2%80%a8", "%e2%80%ae"],
+    ids=["line-break", "escape", "delete", "c1", "line-separator", "right-to-left"],
+)
+async def test_an_address_that_would_forge_a_log_line_is_logged_escaped(
+    somebody: Person, system: System, service: str, text: str
+) -> None:
+    """Also by what JSON leaves as it is, and terminals act on."""
+    marker = uuid.uuid4().hex
+    answer = await somebody.send(service, "GET", f"/{service}/no/{marker}{text}")
+    assert_problem(answer, 404)
     if service in system.processes:
-        await asyncio.sleep(0.2)  # lines are written in batches
-        told = system.processes[service].output()
-        assert "\x1b" not in told
-        for line_of_log in told.splitlines():
-            if marker in line_of_log:
-                assert json.loads(line_of_log)["request_id"] == answer.headers["x-request-id"]
+        event = await logged(system.processes[service], marker, logger="access")
+        assert event["request_id"] == answer.headers["x-request-id"]
+        lines = system.processes[service].output().split("\n")
+        assert all(line.isprintable() for line in lines if marker in line)
 
 
 async def sent_as_bytes(
@@ -213,6 +308,7 @@ async def sent_as_bytes(
     finally:
         writer.close()
     top, _, body = answer.partition(b"\r\n\r\n")
+    assert not re.search(rb"\r(?!\n)|(?<!\r)\n", top), top
     status, *fields = top.decode("latin-1").split("\r\n")
     headers = [(name, value) for name, _, value in (field.partition(": ") for field in fields)]
     return Response(int(status.split()[1]), headers=headers, content=body)
@@ -238,9 +334,8 @@ async def test_an_unknown_path_and_a_wrong_method(
 async def test_a_token_that_is_none(
     http: AsyncClient, system: System, service: str, authorization: str
 ) -> None:
-    path = {"auth": "/auth/me", "users": "/users/me", "items": "/items"}[service]
     answer = await http.get(
-        f"{system.urls[service]}/api/v1{path}", headers={"authorization": authorization}
+        system.api(service, OWN_PATHS[service]), headers={"authorization": authorization}
     )
     assert_problem(answer, 401)
     assert answer.headers["www-authenticate"].startswith("Bearer")

@@ -1,6 +1,5 @@
 """What holds for each service, whatever it does: headers, errors, probes, documents, limits."""
 
-import asyncio
 import json
 import re
 import uuid
@@ -8,22 +7,15 @@ from typing import Any
 
 import pytest
 from httpx2 import AsyncClient, Response
-from tests.e2e.conftest import SERVICES, Person, System
+from tests.e2e.people import Person
+from tests.e2e.system import OWN_PATHS, SERVICES, StartedSystem, System, logged
+
+from service_platform.testing.local_servers import LocalPostgres
 
 every_service = pytest.mark.parametrize("service", SERVICES)
-OWN_PATHS = {"auth": "/auth/me", "users": "/users/me", "items": "/items"}
-
-
-@pytest.fixture
-def directly(system: System) -> System:
-    """The services without a gateway before them, which lets no probe through."""
-    if system.behind_gateway:
-        pytest.skip("Probes, metrics and documents stay behind the gateway.")
-    return system
-
-
-def api(system: System, service: str, path: str = "") -> str:
-    return f"{system.urls[service]}/api/v1{path or OWN_PATHS[service]}"
+QUOTA_EXCEEDED = "https://iana.org/assignments/http-problem-types#quota-exceeded"
+MOST_REGISTRATIONS = 60
+"""A minute from one address, by `@limit` on the route."""
 
 
 @every_service
@@ -52,7 +44,7 @@ async def an_answer(person: Person, system: System, service: str, kind: str) -> 
         case "answer":
             expected, answer = 200, await person.send(service, "GET", OWN_PATHS[service])
         case "unauthorized":
-            expected, answer = 401, await person.http.get(api(system, service))
+            expected, answer = 401, await person.http.get(system.api(service, OWN_PATHS[service]))
         case "not-found":
             expected, answer = 404, await person.send(service, "GET", f"/{service}/a/b/c")
         case "wrong-method":
@@ -75,7 +67,7 @@ async def invalid(person: Person, service: str) -> Response:
 @every_service
 async def test_a_request_id_is_taken_over(http: AsyncClient, system: System, service: str) -> None:
     own = uuid.uuid4().hex
-    answer = await http.get(api(system, service), headers={"x-request-id": own})
+    answer = await http.get(system.api(service, OWN_PATHS[service]), headers={"x-request-id": own})
     assert answer.headers["x-request-id"] == answer.json()["request_id"] == own
 
 
@@ -95,7 +87,7 @@ async def test_a_browser_of_this_machine_may_call_in_development(
 ) -> None:
     origin = "http://localhost:5173"
     preflight = await http.options(
-        api(system, service),
+        system.api(service, OWN_PATHS[service]),
         headers={
             "origin": origin,
             "access-control-request-method": "PATCH",
@@ -108,7 +100,7 @@ async def test_a_browser_of_this_machine_may_call_in_development(
     assert preflight.headers["access-control-allow-origin"] in {origin, "*"}
     assert "PATCH" in preflight.headers["access-control-allow-methods"]
     assert "if-match" in preflight.headers["access-control-allow-headers"].lower()
-    answer = await http.get(api(system, service), headers={"origin": origin})
+    answer = await http.get(system.api(service, OWN_PATHS[service]), headers={"origin": origin})
     exposed = answer.headers["access-control-expose-headers"].lower()
     assert {"etag", "x-request-id"} <= {name.strip() for name in exposed.split(",")}
 
@@ -182,16 +174,14 @@ async def test_every_operation_is_described(
 
 @every_service
 async def test_a_request_is_one_line_of_json(
-    somebody: Person, system: System, service: str
+    somebody: Person, started: StartedSystem, service: str
 ) -> None:
-    if not system.processes:
-        pytest.skip("The logs of this system are elsewhere.")
     own = uuid.uuid4().hex
     await somebody.send(
         service, "GET", f"{OWN_PATHS[service]}?secret=hidden", {"x-request-id": own}
     )
-    process = system.processes[service]
-    line = await the_line_with(process, own)
+    process = started.processes[service]
+    line = await logged(process, own, logger="access")
     assert line["http.request.method"] == "GET"
     assert line["http.route"] == f"/api/v1{OWN_PATHS[service]}"
     assert line["http.response.status_code"] == 200
@@ -200,12 +190,63 @@ async def test_a_request_is_one_line_of_json(
     assert somebody.tokens["access_token"] not in process.output()
 
 
-async def the_line_with(process: Any, request_id: str) -> dict[str, Any]:
-    """The access log's line of a request; lines are written in batches."""
-    async with asyncio.timeout(10):
-        while True:
-            for text in process.output().splitlines():
-                if request_id in text:
-                    line: dict[str, Any] = json.loads(text)
-                    return line
-            await asyncio.sleep(0.05)
+@every_service
+async def test_browsers_are_told_to_stay_with_tls_where_the_proxy_has_it(
+    http: AsyncClient, started: StartedSystem, service: str
+) -> None:
+    url = f"{started.urls[service]}/health/live"
+    encrypted = await http.get(url, headers={"x-forwarded-proto": "https"})
+    assert encrypted.headers["strict-transport-security"].startswith("max-age=")
+    for said in ({}, {"x-forwarded-proto": "http"}):
+        assert "strict-transport-security" not in (await http.get(url, headers=said)).headers
+
+
+async def test_a_route_has_a_limit_of_its_own_for_each_address(
+    http: AsyncClient, started: StartedSystem
+) -> None:
+    url = started.api("auth", "/auth/register")
+    flooding = {"x-forwarded-for": f"2001:db8:{uuid.uuid4().hex[:4]}::1"}
+    answers = [await http.post(url, json={}, headers=flooding) for _ in range(70)]
+    statuses = [answer.status_code for answer in answers]
+    # A window may begin to free places while this runs, so only the first are certain.
+    assert statuses[:MOST_REGISTRATIONS] == [422] * MOST_REGISTRATIONS
+    assert statuses[MOST_REGISTRATIONS] == 429
+    refused = answers[MOST_REGISTRATIONS]
+    assert refused.headers["content-type"] == "application/problem+json"
+    assert refused.json()["type"] == QUOTA_EXCEEDED
+    assert refused.json()["request_id"] == refused.headers["x-request-id"]
+    assert 1 <= int(refused.headers["retry-after"]) <= 60
+    assert refused.headers["x-ratelimit-limit"] == str(MOST_REGISTRATIONS)
+    assert refused.headers["x-ratelimit-remaining"] == "0"
+    assert ";r=0;" in refused.headers["ratelimit"]
+    assert f";q={MOST_REGISTRATIONS};w=60" in refused.headers["ratelimit-policy"]
+
+    elsewhere = {"x-forwarded-for": f"2001:db8:{uuid.uuid4().hex[:4]}:1::1"}
+    assert (await http.post(url, json={}, headers=elsewhere)).status_code == 422
+    other_route = f"{started.urls['auth']}/.well-known/jwks.json"
+    assert (await http.get(other_route, headers=flooding)).status_code == 200
+
+
+async def test_a_failure_of_the_service_itself_tells_nothing_but_its_id(
+    somebody: Person, started: StartedSystem, postgres_server: LocalPostgres
+) -> None:
+    """A missing table stands for every mistake that only shows where the service runs."""
+    database = postgres_server.url_for(started.database_url("items").rpartition("/")[2])
+    postgres_server.execute("ALTER TABLE items RENAME TO mislaid", url=database)
+    try:
+        own = uuid.uuid4().hex
+        answer = await somebody.send("items", "GET", OWN_PATHS["items"], {"x-request-id": own})
+    finally:
+        postgres_server.execute("ALTER TABLE mislaid RENAME TO items", url=database)
+    assert answer.status_code == 500
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert answer.headers["x-request-id"] == own
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    problem = answer.json()
+    assert (problem["status"], problem["error"]) == (500, "internal_error")
+    assert problem["request_id"] == own
+    for told in ("items", "SELECT", "relation", "Traceback", "sqlalchemy", "asyncpg"):
+        assert told not in answer.text
+    failure = await logged(started.processes["items"], own, event="unhandled_error")
+    assert "UndefinedTable" in json.dumps(failure)
+    assert (await somebody.send("items", "GET", OWN_PATHS["items"])).status_code == 200

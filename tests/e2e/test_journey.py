@@ -4,7 +4,8 @@ import asyncio
 from typing import Any
 
 from httpx2 import AsyncClient
-from tests.e2e.conftest import PASSWORD, Person, System
+from tests.e2e.people import PASSWORD, Person, new_person
+from tests.e2e.system import StartedSystem, System
 
 
 async def test_from_registration_to_a_deleted_item(
@@ -104,7 +105,7 @@ async def test_a_wrong_password_and_an_unknown_address_look_the_same(
 ) -> None:
     answers = [
         await http.post(
-            f"{system.urls['auth']}/api/v1/auth/token",
+            system.api("auth", "/auth/token"),
             data={"grant_type": "password", "username": name, "password": "not it at all"},
         )
         for name in (ada.email, f"nobody-{ada.email}")
@@ -134,6 +135,32 @@ async def test_erasing_an_account_erases_its_profile_and_its_items(
     again: dict[str, Any] = (await ada.log_in()).json()
     assert again["error"] == "invalid_grant"
     assert PASSWORD not in str(again)
+
+
+async def test_items_go_with_their_owner(
+    http: AsyncClient, started: StartedSystem, ada: Person, eve: Person
+) -> None:
+    """Only an admin can still ask for them: the owner's token is refused at once."""
+    for owner in (ada, eve):
+        for number in range(3):
+            await owner.send("items", "POST", "/items", json={"name": f"Item {number}"})
+    admin = await new_person(http, started)
+    await started.command("grant-admin", admin.email)
+    assert (await admin.log_in()).status_code == 200
+
+    async def items_of(owner: Person) -> list[dict[str, Any]]:
+        query = f"?owner_id={owner.account['id']}"
+        answer = await admin.send("items", "GET", f"/items{query}")
+        assert answer.status_code == 200, answer.text
+        items: list[dict[str, Any]] = answer.json()["items"]
+        return items
+
+    assert len(await items_of(ada)) == 3
+    assert (await ada.send("auth", "DELETE", "/auth/me")).status_code == 204
+    async with asyncio.timeout(15):
+        while await items_of(ada):  # noqa: ASYNC110 - another service hears of it
+            await asyncio.sleep(0.05)
+    assert len(await items_of(eve)) == 3
 
 
 async def eventually(person: Person, service: str, path: str, status: int) -> None:

@@ -1,154 +1,56 @@
-"""Several real services on one Redis, each a process of its own."""
+"""What accounts, tokens and keys do where services end, restart and lose their Redis.
+
+These tests do to a system what no other one would survive, so they have their own.
+"""
 
 import asyncio
-import os
-import subprocess
-import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
+from collections.abc import Awaitable, Callable, Iterator
 
-import httpx2
 import orjson
 import pytest
+from httpx2 import AsyncClient
+from tests.e2e.people import Person, new_person
+from tests.e2e.system import SERVICES, StartedSystem, System
 
 from service_platform.testing.databases import TestDatabases
-from service_platform.testing.local_servers import LocalValkey, free_port
-from service_platform.testing.services import CHEAP_HASHES, RunningService, environment_of
+from service_platform.testing.services import RunningService
 
-PASSWORD = "a long phrase only we know"
-PATHS = {"items": "/api/v1/items", "users": "/api/v1/users/me"}
-"""A route of each service that answers any account's token with 200."""
+NewPerson = Callable[[], Awaitable[Person]]
 
-
-@dataclass
-class System:
-    """Auth and the services behind it.
-
-    Attributes:
-        redis: what they share; a test may kill it.
-        issuer: public address of auth.
-        http: a client for all of them.
-    """
-
-    databases: TestDatabases
-    redis: LocalValkey
-    folder: Path
-    issuer: str
-    http: httpx2.AsyncClient
-    running: list[RunningService] = field(default_factory=list)
-    urls: dict[str, str] = field(default_factory=dict)
-
-    def environment(self, service: str, **settings: str) -> dict[str, str]:
-        if service not in self.urls:
-            self.urls[service] = self.databases.create(service)
-        common = environment_of(
-            service,
-            database_url=self.urls[service],
-            redis_url=self.redis.url,
-            auth_url=self.issuer,
-        )
-        return {**common, **CHEAP_HASHES, "RATE_LIMIT_ENABLED": "false", **settings}
-
-    def start(self, service: str, *, wait: bool = True, **settings: str) -> RunningService:
-        made = RunningService(service, self.environment(service, **settings), self.folder)
-        self.running.append(made)
-        return made.start(wait=wait)
-
-    def start_auth(self, *, wait: bool = True, **settings: str) -> RunningService:
-        """The auth that listens on the issuer's address."""
-        port = int(self.issuer.rpartition(":")[2])
-        made = RunningService("auth", self.environment("auth", **settings), self.folder, port=port)
-        self.running.append(made)
-        return made.start(wait=wait)
-
-    async def wait_until_healthy(self) -> None:
-        """Starting services with `wait=False` before lets them start side by side.
-
-        One that was up before auth is ready without its keys, and healthy once it has them.
-        """
-        for each in self.running:
-            await asyncio.to_thread(each.wait_until_ready)
-        for each in self.running:
-            async with asyncio.timeout(15):
-                while (await self.http.get(f"{each.url}/health")).json()["status"] != "healthy":  # noqa: ASYNC110
-                    await asyncio.sleep(0.05)
-
-    async def command(self, *arguments: str, **settings: str) -> str:
-        """`python -m auth …`."""
-        environment = {
-            "PATH": os.environ["PATH"],
-            "PYTHONPATH": os.pathsep.join(entry for entry in sys.path if entry),
-            **self.environment("auth", **settings),
-        }
-        done = await asyncio.to_thread(
-            subprocess.run,
-            [sys.executable, "-m", "auth", *arguments],
-            env=environment,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=True,
-        )
-        return str(done.stdout)
-
-    async def account(self, email: str) -> "Login":
-        body = {"email": email, "password": PASSWORD}
-        answer = await self.http.post(f"{self.issuer}/api/v1/auth/register", json=body)
-        assert answer.status_code == 201, answer.text
-        made = Login(self, email, answer.json()["id"])
-        await made.log_in()
-        return made
+UNLIMITED = {"RATE_LIMIT_ENABLED": "false"}
 
 
-@dataclass
-class Login:
-    """One session of an account."""
+@pytest.fixture(scope="session")
+def own_databases(given: System | None, request: pytest.FixtureRequest) -> TestDatabases:
+    """Databases for services of these tests."""
+    if given is not None:
+        pytest.skip("These tests start and end services of their own.")
+    databases: TestDatabases = request.getfixturevalue("databases")
+    return databases
 
-    system: System
-    email: str
-    account: str
-    tokens: dict[str, Any] = field(default_factory=dict)
 
-    @property
-    def headers(self) -> dict[str, str]:
-        return {"authorization": f"Bearer {self.tokens['access_token']}"}
-
-    async def post_token(self, at: str | None = None, **form: str) -> httpx2.Response:
-        url = f"{at or self.system.issuer}/api/v1/auth/token"
-        return await self.system.http.post(url, data=form)
-
-    async def log_in(self) -> None:
-        answer = await self.post_token(
-            grant_type="password", username=self.email, password=PASSWORD
-        )
-        assert answer.status_code == 200, answer.text
-        self.tokens = answer.json()
-
-    async def refresh(self, token: str | None = None, at: str | None = None) -> httpx2.Response:
-        return await self.post_token(
-            at, grant_type="refresh_token", refresh_token=token or self.tokens["refresh_token"]
-        )
-
-    async def status_at(self, service: RunningService) -> int:
-        path = PATHS[service.service.partition(".")[0]]
-        answer = await self.system.http.get(service.url + path, headers=self.headers)
-        return answer.status_code
+@pytest.fixture(scope="session")
+def _shared_system(
+    own_databases: TestDatabases, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[StartedSystem]:
+    folder = tmp_path_factory.mktemp("identity")
+    with StartedSystem(own_databases, folder, **UNLIMITED) as started:
+        started.start(*SERVICES)
+        yield started
 
 
 @pytest.fixture
-async def system(
-    databases: TestDatabases, own_redis: LocalValkey, tmp_path: Path
-) -> AsyncIterator[System]:
-    """Nothing runs yet but Redis and PostgreSQL."""
-    async with httpx2.AsyncClient(timeout=20, trust_env=False) as http:
-        issuer = f"http://127.0.0.1:{free_port()}"
-        made = System(databases, own_redis, tmp_path, issuer, http)
-        yield made
-        await asyncio.gather(*(asyncio.to_thread(each.stop) for each in made.running))
-        for url in made.urls.values():
-            databases.drop(url)
+def system(_shared_system: StartedSystem) -> Iterator[StartedSystem]:
+    """One process of each service, healthy; whatever a test does to them is mended after it."""
+    _shared_system.wait_until_healthy()
+    yield _shared_system
+    _shared_system.restore()
+
+
+@pytest.fixture
+def register(http: AsyncClient, system: StartedSystem) -> NewPerson:
+    """`await register()`: somebody new, logged in."""
+    return lambda: new_person(http, system)
 
 
 async def requests_to(service: RunningService) -> int:

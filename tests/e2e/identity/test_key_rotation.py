@@ -3,10 +3,17 @@
 import asyncio
 import itertools
 from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
 
-import httpx2
+import pytest
+from httpx2 import AsyncClient
 from joserfc import jws
-from tests.e2e.identity.conftest import Login, System
+from tests.e2e.identity.conftest import UNLIMITED, NewPerson
+from tests.e2e.people import Person
+from tests.e2e.system import StartedSystem
+
+from service_platform.testing.databases import TestDatabases
 
 QUICK = {
     "JWKS_MAX_AGE_SECONDS": "1",
@@ -16,42 +23,45 @@ QUICK = {
 CLIENTS = 6
 
 
-def key_of(login: Login) -> str:
-    return str(jws.extract_compact(login.tokens["access_token"].encode()).headers()["kid"])
+@pytest.fixture
+def system(own_databases: TestDatabases, tmp_path: Path) -> Iterator[StartedSystem]:
+    with StartedSystem(own_databases, tmp_path, **UNLIMITED, **QUICK) as started:
+        started.start("auth", "auth", "items")
+        started.wait_until_healthy()
+        yield started
 
 
-async def test_a_rotation_refuses_no_valid_token(system: System) -> None:
-    system.start_auth(wait=False, **QUICK)
-    replica = system.start("auth", wait=False, **QUICK)
-    items = system.start("items", wait=False)
-    await system.wait_until_healthy()
-    logins = [await system.account(f"p{number}@example.com") for number in range(CLIENTS)]
-    old = key_of(logins[0])
-    early = Login(system, logins[0].email, logins[0].account, dict(logins[0].tokens))
+def key_of(person: Person) -> str:
+    return str(jws.extract_compact(person.tokens["access_token"].encode()).headers()["kid"])
+
+
+async def test_a_rotation_refuses_no_valid_token(
+    http: AsyncClient, system: StartedSystem, register: NewPerson
+) -> None:
+    *auths, items = system.replicas
+    people = [await register() for _ in range(CLIENTS)]
+    old = key_of(people[0])
+    early = Person(http, system, people[0].email)
+    early.tokens = dict(people[0].tokens)
     statuses: Counter[tuple[str, int]] = Counter()
     done = asyncio.Event()
 
-    async def work(login: Login) -> None:
-        for at in itertools.cycle((system.issuer, replica.url)):
+    async def work(person: Person) -> None:
+        for auth in itertools.cycle(auths):
             if done.is_set():
                 return
-            answer = await login.refresh(at=at)
+            answer = await person.refresh(at=auth)
             statuses["refresh", answer.status_code] += 1
-            if answer.status_code == 200:
-                login.tokens = answer.json()
-            for each in (login, early):
+            for each in (person, early):
                 for _ in range(3):
                     statuses["items", await each.status_at(items)] += 1
-                me: httpx2.Response = await system.http.get(
-                    f"{at}/api/v1/auth/me", headers=each.headers
-                )
-                statuses["auth", me.status_code] += 1
+                statuses["auth", await each.status_at(auth)] += 1
 
-    workers = [asyncio.create_task(work(login)) for login in logins]
+    workers = [asyncio.create_task(work(person)) for person in people]
     await asyncio.sleep(0.5)
-    await system.command("rotate-keys", **QUICK)
+    await system.command("rotate-keys")
     async with asyncio.timeout(30):
-        while any(key_of(login) == old for login in logins):  # noqa: ASYNC110 - other programs
+        while any(key_of(person) == old for person in people):  # noqa: ASYNC110 - other programs
             await asyncio.sleep(0.05)
     await asyncio.sleep(1.5)
     done.set()

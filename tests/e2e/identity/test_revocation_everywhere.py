@@ -4,71 +4,68 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from functools import partial
 
-from tests.e2e.identity.conftest import PASSWORD, Login, System, requests_to, within_a_second
+from tests.e2e.identity.conftest import NewPerson, requests_to, within_a_second
+from tests.e2e.people import PASSWORD, Person, new_person
+from tests.e2e.system import StartedSystem
 
 from service_platform.testing.services import RunningService
 
-AUTH = "/api/v1/auth"
 NEW_PASSWORD = "another phrase, just as long"
 
-End = Callable[[System, Login], Awaitable[None]]
+End = Callable[[StartedSystem, Person], Awaitable[None]]
 
 
-async def end_session(system: System, login: Login) -> None:
-    url = f"{system.issuer}{AUTH}/sessions"
-    listed = (await system.http.get(url, headers=login.headers)).json()["items"]
+async def end_session(system: StartedSystem, person: Person) -> None:
+    listed = (await person.send("auth", "GET", "/auth/sessions")).json()["items"]
     current = next(session["id"] for session in listed if session["current"])
-    assert (await system.http.delete(f"{url}/{current}", headers=login.headers)).is_success
+    assert (await person.send("auth", "DELETE", f"/auth/sessions/{current}")).is_success
 
 
-async def revoke_token(system: System, login: Login) -> None:
-    form = {"token": login.tokens["refresh_token"]}
-    assert (await system.http.post(f"{system.issuer}{AUTH}/revoke", data=form)).is_success
+async def revoke_token(system: StartedSystem, person: Person) -> None:
+    form = {"token": person.tokens["refresh_token"]}
+    assert (await person.http.post(system.api("auth", "/auth/revoke"), data=form)).is_success
 
 
-async def deactivate(system: System, login: Login) -> None:
-    admin = await system.account("root@example.com")
+async def deactivate(system: StartedSystem, person: Person) -> None:
+    admin = await new_person(person.http, system)
     await system.command("grant-admin", admin.email)
-    admin.tokens = (await admin.refresh()).json()
-    url = f"{system.issuer}{AUTH}/accounts/{login.account}"
-    changed = await system.http.patch(url, json={"is_active": False}, headers=admin.headers)
+    assert (await admin.refresh()).is_success
+    place = f"/auth/accounts/{person.account['id']}"
+    changed = await admin.send("auth", "PATCH", place, json={"is_active": False})
     assert changed.is_success
 
 
-async def change_password_elsewhere(system: System, login: Login) -> None:
-    other = Login(system, login.email, login.account)
-    await other.log_in()
+async def change_password_elsewhere(system: StartedSystem, person: Person) -> None:
+    other = await person.another_session()
     body = {"current_password": PASSWORD, "new_password": NEW_PASSWORD}
-    url = f"{system.issuer}{AUTH}/password"
-    assert (await system.http.put(url, json=body, headers=other.headers)).is_success
+    assert (await other.send("auth", "PUT", "/auth/password", json=body)).is_success
 
 
-async def erase(system: System, login: Login) -> None:
-    answer = await system.http.delete(f"{system.issuer}{AUTH}/me", headers=login.headers)
-    assert answer.is_success
+async def erase(system: StartedSystem, person: Person) -> None:
+    assert (await person.send("auth", "DELETE", "/auth/me")).is_success
 
 
-async def use_a_copied_refresh_token(system: System, login: Login) -> None:
-    copied = login.tokens["refresh_token"]
-    second = (await login.refresh()).json()["refresh_token"]
-    login.tokens = (await login.refresh(second)).json()
-    assert (await login.refresh(copied)).status_code == 400
+async def use_a_copied_refresh_token(system: StartedSystem, person: Person) -> None:
+    copied = person.tokens["refresh_token"]
+    assert (await person.refresh()).is_success
+    assert (await person.refresh()).is_success
+    assert (await person.refresh(copied)).status_code == 400
 
 
-async def revoke_as_operator(system: System, login: Login) -> None:
-    await system.command("revoke-account", login.email)
+async def revoke_as_operator(system: StartedSystem, person: Person) -> None:
+    await system.command("revoke-account", person.email)
 
 
-async def statuses_of(login: Login, services: list[RunningService]) -> set[int]:
-    return set(await asyncio.gather(*(login.status_at(service) for service in services)))
+async def statuses_of(person: Person, services: list[RunningService]) -> set[int]:
+    return set(await asyncio.gather(*(person.status_at(service) for service in services)))
 
 
-async def accepted(login: Login, services: list[RunningService]) -> bool:
-    return await statuses_of(login, services) == {200}
+async def accepted(person: Person, services: list[RunningService]) -> bool:
+    return await statuses_of(person, services) == {200}
 
 
-async def refused(login: Login, services: list[RunningService]) -> bool:
-    return await statuses_of(login, services) == {401}
+async def refused(person: Person, services: list[RunningService]) -> bool:
+    return await statuses_of(person, services) == {401}
 
 
 ENDS: tuple[End, ...] = (
@@ -83,31 +80,30 @@ ENDS: tuple[End, ...] = (
 
 
 async def test_what_ends_in_auth_is_refused_everywhere_and_stays_so_without_redis(
-    system: System,
+    system: StartedSystem, register: NewPerson
 ) -> None:
-    auth = system.start_auth(wait=False)
-    services = [system.start(name, wait=False) for name in ("items", "users")]
-    await system.wait_until_healthy()
-    bystander = await system.account("bystander@example.com")
+    auth = system.processes["auth"]
+    services = [system.processes[name] for name in ("items", "users")]
+    bystander = await register()
     ended = []
     for end in ENDS:
-        login = await system.account(f"{end.__name__}@example.com")
-        assert await accepted(login, services), end
-        await end(system, login)
-        await within_a_second(partial(refused, login, services))
-        ended.append(login)
+        person = await register()
+        assert await accepted(person, services), end
+        await end(system, person)
+        await within_a_second(partial(refused, person, services))
+        ended.append(person)
 
     assert await accepted(bystander, services)
     asked = await requests_to(auth)
     for _ in range(10):
-        for login in ended:
-            assert await refused(login, services)
+        for person in ended:
+            assert await refused(person, services)
     assert await requests_to(auth) == asked
 
     system.redis.kill()
     for _ in range(5):
-        for login in ended:
-            assert await refused(login, services), login.email
+        for end, person in zip(ENDS, ended, strict=True):
+            assert await refused(person, services), end
         assert await accepted(bystander, services)
         await asyncio.sleep(0.1)
 
@@ -120,15 +116,15 @@ async def test_what_ends_in_auth_is_refused_everywhere_and_stays_so_without_redi
             await asyncio.sleep(0.05)
 
 
-async def test_everybody_is_logged_out_everywhere(system: System) -> None:
-    system.start_auth(wait=False)
-    services = [system.start("items", wait=False)]
-    await system.wait_until_healthy()
-    logins = [await system.account(f"p{number}@example.com") for number in range(3)]
-    for login in logins:
-        assert await accepted(login, services)
+async def test_everybody_is_logged_out_everywhere(
+    system: StartedSystem, register: NewPerson
+) -> None:
+    services = list(system.processes.values())
+    people = [await register() for _ in range(3)]
+    for person in people:
+        assert await accepted(person, services)
     await system.command("revoke-all", "--yes")
-    for login in logins:
-        await within_a_second(partial(refused, login, services))
-        await login.log_in()
-        assert await accepted(login, services)
+    for person in people:
+        await within_a_second(partial(refused, person, services))
+        await person.log_in()
+        assert await accepted(person, services)

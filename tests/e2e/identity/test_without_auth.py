@@ -2,50 +2,51 @@
 
 import asyncio
 
-from tests.e2e.identity.conftest import PATHS, System, requests_to
+from httpx2 import AsyncClient
+from tests.e2e.identity.conftest import NewPerson, requests_to
+from tests.e2e.system import OWN_PATHS, StartedSystem, health_of
 
 
 async def test_services_go_on_without_auth_and_a_fresh_one_says_when_to_try_again(
-    system: System,
+    http: AsyncClient, system: StartedSystem, register: NewPerson
 ) -> None:
-    auth = system.start_auth(wait=False)
-    services = [system.start(name, wait=False) for name in ("items", "users")]
-    await system.wait_until_healthy()
-    seen = await system.account("ada@example.com")
-    unseen = await system.account("bob@example.com")
+    auth = system.processes["auth"]
+    services = [system.processes[name] for name in ("items", "users")]
+    seen, unseen = await register(), await register()
     for service in services:
         assert await seen.status_at(service) == 200
     await asyncio.to_thread(auth.stop)
+    (fresh,) = system.start("items")
 
     for service in services:
-        for login in (seen, unseen):
+        for person in (seen, unseen):
             for _ in range(10):
-                assert await login.status_at(service) == 200
+                assert await person.status_at(service) == 200
 
-    fresh = system.start("items")
-    answer = await system.http.get(fresh.url + PATHS["items"], headers=seen.headers)
+    await asyncio.to_thread(fresh.wait_until_ready)
+    url = f"{fresh.url}/api/v1{OWN_PATHS['items']}"
+    answer = await http.get(url, headers=seen.headers)
     assert answer.status_code == 503
     assert int(answer.headers["retry-after"]) >= 1
     assert answer.headers["content-type"] == "application/problem+json"
-    assert (await system.http.get(fresh.url + PATHS["items"])).status_code == 401
-    health = (await system.http.get(f"{fresh.url}/health")).json()
-    assert health["status"] == "degraded"
+    assert (await http.get(url)).status_code == 401
+    assert await asyncio.to_thread(health_of, fresh) == "degraded"
 
-    system.start_auth()
+    auth.start(wait=False)
     async with asyncio.timeout(30):
         while await seen.status_at(fresh) != 200:  # noqa: ASYNC110 - it is about other programs
             await asyncio.sleep(0.1)
 
 
-async def test_requests_with_tokens_cost_auth_nothing(system: System) -> None:
-    auth = system.start_auth(wait=False)
-    items = system.start("items", wait=False)
-    await system.wait_until_healthy()
-    logins = [await system.account(f"p{number}@example.com") for number in range(5)]
-    for login in logins:
-        assert await login.status_at(items) == 200
+async def test_requests_with_tokens_cost_auth_nothing(
+    system: StartedSystem, register: NewPerson
+) -> None:
+    auth, items = (system.processes[name] for name in ("auth", "items"))
+    people = [await register() for _ in range(5)]
+    for person in people:
+        assert await person.status_at(items) == 200
     before = await requests_to(auth)
     for _ in range(20):
-        for login in logins:
-            assert await login.status_at(items) == 200
+        for person in people:
+            assert await person.status_at(items) == 200
     assert await requests_to(auth) == before
