@@ -7,14 +7,19 @@ NetworkPolicies need a cluster.
 """
 
 import base64
+import fcntl
 import os
+import socket
 import subprocess
 import sys
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -27,34 +32,76 @@ SERVICES = tuple(service_names())
 BUILD_NETWORK = "host" if sys.platform == "linux" else "default"
 """On a developer's machine the build then has its resolver and its way to the package index."""
 
+OWNER = "infra-test.owner"
+"""A label: the machine and the process that a container, a network or a volume was made by."""
+
+UNLIMITED = {"RATE_LIMIT_REQUESTS": "1000000"}
+"""Of the pods: some tests send them as many requests as they can answer."""
+
 
 @pytest.fixture(scope="session")
 def docker() -> "Docker":
     client = docker_command()
     if client is None:
         pytest.skip("no Docker engine with BuildKit is running")
-    return Docker(client)
+    docker = Docker(client)
+    remove_leftovers(docker)
+    return docker
 
 
 @pytest.fixture(scope="session")
-def build_network() -> str:
-    return BUILD_NETWORK
+def build_image(
+    docker: "Docker", tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[str, str], str]:
+    """Builds a stage of the Dockerfile for a service; the image's name."""
+    base = tmp_path_factory.getbasetemp()
+    run = base.parent if os.environ.get("PYTEST_XDIST_WORKER") else base
+
+    def built(service: str, target: str) -> str:
+        name = f"services/{service}:{'test' if target == 'production' else f'test-{target}'}"
+        with alone(run / f"{service}-{target}.lock") as seen_before:
+            if not seen_before:
+                before = docker("image", "inspect", "--format", "{{.Id}}", name, check=False)
+                tag = name.rpartition(":")[2]
+                status = build(
+                    docker.client, service, target=target, tag=tag, network=BUILD_NETWORK
+                )
+                assert status == 0, f"the image {name} was not built"
+                if before != docker("image", "inspect", "--format", "{{.Id}}", name):
+                    docker("image", "rm", before, check=False)  # else one is left by each run
+        return name
+
+    return built
 
 
 @pytest.fixture(scope="session")
-def images(docker: "Docker") -> dict[str, str]:
+def images(build_image: Callable[[str, str], str]) -> dict[str, str]:
     """The production images, by service."""
-    for service in SERVICES:
-        status = build(
-            docker.client, service, target="production", tag="test", network=BUILD_NETWORK
-        )
-        assert status == 0, f"the image of {service} was not built"
-    return {service: f"services/{service}:test" for service in SERVICES}
+    with ThreadPoolExecutor() as threads:
+        names = threads.map(lambda service: build_image(service, "production"), SERVICES)
+        return dict(zip(SERVICES, names, strict=True))
+
+
+@contextmanager
+def alone(path: Path) -> Iterator[bool]:
+    """Keeps out the other processes of this run; whether one of them came to the end before."""
+    with path.open("a+") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        file.seek(0)
+        seen_before = bool(file.read())
+        yield seen_before
+        file.write("done")
 
 
 @pytest.fixture(scope="session")
 def development() -> Rendered:
-    return render(K8S / "overlays/dev")
+    return overlay("dev")
+
+
+@cache
+def overlay(name: str) -> Rendered:
+    """An overlay, rendered once: kustomize takes a while. Nobody may change the documents."""
+    return render(K8S / "overlays" / name)
 
 
 @pytest.fixture(scope="module")
@@ -66,10 +113,41 @@ def cluster(
 ) -> Iterator["Cluster"]:
     """PostgreSQL and Valkey of the manifests, and a way to start the services' pods."""
     cluster = Cluster(docker, development, tmp_path_factory.mktemp("volumes"), images)
-    with cluster:
-        cluster.start("postgres", image="postgres:18-trixie", port=5432)
+    with cluster, ThreadPoolExecutor() as threads:
+        postgres = threads.submit(cluster.start, "postgres", image="postgres:18-trixie", port=5432)
         cluster.start("valkey", image="valkey/valkey:9-trixie", port=6379)
+        postgres.result()
         yield cluster
+
+
+def owner() -> str:
+    return f"{socket.gethostname()}/{os.getpid()}"
+
+
+def remove_leftovers(docker: "Docker") -> None:
+    """Remove what a run on this machine left behind that was killed."""
+    for kind in ("container", "network", "volume"):
+        everything = ["--all"] if kind == "container" else []
+        name = ".Names" if kind == "container" else ".Name"
+        shown = docker(
+            kind, "ls", *everything, "--filter", f"label={OWNER}",
+            "--format", f'{{{{{name}}}}} {{{{.Label "{OWNER}"}}}}',
+        )  # fmt: skip
+        for found, made_by in (line.split() for line in shown.splitlines()):
+            machine, _, pid = made_by.rpartition("/")
+            if machine == socket.gethostname() and not is_alive(int(pid)):
+                forced = ["--force", "--volumes"] if kind == "container" else []
+                docker(kind, "rm", *forced, found, check=False)
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True
 
 
 @dataclass(frozen=True)
@@ -156,16 +234,15 @@ class Cluster:
     ) -> None:
         self.docker = docker
         self.directory = directory
-        self.images = dict(images)  # a test may put another in its place
+        self.images = images
+        self.objects = objects_of(rendered)
         self.network = f"infra-test-{os.getpid()}"
         self.volumes: set[str] = set()
-        self.objects = {
-            (each["kind"], each["metadata"]["name"]): each for each in rendered.documents
-        }
         self.containers: list[str] = []
+        self.pods: dict[str, Pod] = {}
 
     def __enter__(self) -> "Cluster":
-        self.docker("network", "create", self.network)
+        self.docker("network", "create", "--label", f"{OWNER}={owner()}", self.network)
         return self
 
     def __exit__(self, *exc: object) -> None:
@@ -174,6 +251,26 @@ class Cluster:
         self.docker("network", "rm", self.network, check=False)
         for volume in self.volumes:
             self.docker("volume", "rm", "--force", volume, check=False)
+
+    def running(self, *services: str) -> "dict[str, Pod]":
+        """Pods of services that are ready; those that are not running are started, all at once."""
+        missing = [service for service in services if service not in self.pods]
+        with ThreadPoolExecutor() as threads:
+            self.pods |= zip(missing, threads.map(self.start, missing), strict=True)
+        found = {service: self.pods[service] for service in services}
+        for pod in found.values():
+            pod.eventually_ready()
+        return found
+
+    @contextmanager
+    def of(self, rendered: Rendered, images: dict[str, str]) -> Iterator[None]:
+        """Pods that start meanwhile are of another rendering, with other images."""
+        before = self.objects, self.images
+        self.objects, self.images = objects_of(rendered), images
+        try:
+            yield
+        finally:
+            self.objects, self.images = before
 
     def pod_spec(self, workload: str) -> dict[str, Any]:
         kinds = ("Deployment", "StatefulSet")
@@ -190,19 +287,19 @@ class Cluster:
         image: str = "",
         port: int = 8000,
         suffix: str = "",
-        environment: dict[str, str] | None = None,
     ) -> Pod:
         """Run the init containers to their end, then the container; returns at once."""
         spec = self.pod_spec(workload)
+        environment: dict[str, str] = {}
         if not image:  # a Service of the cluster would map its port 80 to the pods'
             image = self.images[workload]
-            environment = {"AUTH_URL": "http://auth:8000", **(environment or {})}
+            environment = {"AUTH_URL": "http://auth:8000", **UNLIMITED}
         for container in spec.get("initContainers", []):
             self.run(spec, container, image, f"{workload}-{container['name']}{suffix}", wait=True)
         name = f"{self.network}-{workload}{suffix}"
         (container,) = spec["containers"]
         self.run(
-            spec, container, image, f"{workload}{suffix}", environment or {},
+            spec, container, image, f"{workload}{suffix}", environment,
             options=["--network-alias", workload, "--publish", f"127.0.0.1::{port}"],
         )  # fmt: skip
         return Pod(self.docker, name, self.docker("port", name, f"{port}/tcp").splitlines()[0])
@@ -222,15 +319,15 @@ class Cluster:
         name = f"{self.network}-{name}"
         command = container.get("command", [])
         arguments = [
-            "run", "--name", name, "--network", self.network,
+            "run", "--name", name, "--network", self.network, "--label", f"{OWNER}={owner()}",
+            "--no-healthcheck",  # Kubernetes ignores it, too
             *restrictions(spec, container),
             *self.environment(container, environment or {}),
             *self.mounts(spec, container, image),
             *options,
         ]  # fmt: skip
         self.containers.append(name)
-        if not wait:
-            arguments.append("--detach")
+        arguments.append("--rm" if wait else "--detach")
         if command:
             arguments += ["--entrypoint", command[0]]
         return self.docker(*arguments, image, *command[1:], *container.get("args", []), merge=wait)
@@ -287,8 +384,13 @@ class Cluster:
         if name not in self.volumes:
             self.volumes.add(name)
             command = ["--user", "0", "--entrypoint", "chmod", image, "0777", "/sources"]
+            self.docker("volume", "create", "--label", f"{OWNER}={owner()}", name)
             self.docker("run", "--rm", "--volume", f"{name}:/sources", *command)
         return name
+
+
+def objects_of(rendered: Rendered) -> dict[tuple[str, str], dict[str, Any]]:
+    return {(each["kind"], each["metadata"]["name"]): each for each in rendered.documents}
 
 
 def restrictions(spec: dict[str, Any], container: dict[str, Any]) -> list[str]:

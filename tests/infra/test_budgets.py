@@ -4,9 +4,10 @@ import re
 from typing import Any
 
 import pytest
+from tests.infra.conftest import overlay
 
 from devtools.image import service_names
-from devtools.manifests import K8S, Rendered, render
+from devtools.manifests import Rendered
 from service_platform.resources import STOP_TIMEOUT_SECONDS
 from service_platform.settings import PlatformSettings
 
@@ -15,15 +16,15 @@ HANGING_RESOURCES = 2
 
 
 @pytest.fixture(scope="module", params=["dev", "production"])
-def overlay(request: pytest.FixtureRequest) -> Rendered:
-    return render(K8S / "overlays" / request.param)
+def rendered(request: pytest.FixtureRequest) -> Rendered:
+    return overlay(request.param)
 
 
 @pytest.fixture(params=service_names())
-def deployment(request: pytest.FixtureRequest, overlay: Rendered) -> dict[str, Any]:
+def deployment(request: pytest.FixtureRequest, rendered: Rendered) -> dict[str, Any]:
     (found,) = [
         each
-        for each in overlay.documents
+        for each in rendered.documents
         if each["kind"] == "Deployment" and each["metadata"]["name"] == request.param
     ]
     return dict(found["spec"])
@@ -35,11 +36,11 @@ def pod(deployment: dict[str, Any]) -> dict[str, Any]:
 
 
 @pytest.fixture
-def settings(pod: dict[str, Any], overlay: Rendered) -> PlatformSettings:
+def settings(pod: dict[str, Any], rendered: Rendered) -> PlatformSettings:
     """What the process reads from its ConfigMaps; production would ask for its secrets, too."""
     maps = {
         each["metadata"]["name"]: each["data"]
-        for each in overlay.documents
+        for each in rendered.documents
         if each["kind"] == "ConfigMap"
     }
     values: dict[str, Any] = {}
@@ -91,7 +92,7 @@ def test_a_rollout_is_not_given_up_while_a_pod_waits_for_its_database(
 
 
 def test_each_pod_takes_its_share_of_the_limits_while_redis_is_away() -> None:
-    documents = render(K8S / "overlays/production").documents
+    documents = overlay("production").documents
     (configuration,) = [
         each["data"]
         for each in documents

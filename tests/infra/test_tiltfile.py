@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 import starlark
 import yaml  # type: ignore[import-untyped]
+from tests.infra.conftest import overlay
 
 from devtools.image import service_names
-from devtools.manifests import K8S, kubectl, render
+from devtools.manifests import K8S, kubectl
 
 ROOT = Path(__file__).parents[2]
 TILTFILE = ROOT / "Tiltfile"
@@ -78,7 +79,9 @@ def evaluate(
         module.add_callable(function, keep(function))
 
     def kustomize(path: str) -> str:
-        return str(yaml.safe_dump_all(render(ROOT / path).documents))
+        folder, _, name = path.rpartition("/")
+        assert ROOT / folder == K8S / "overlays"
+        return str(yaml.safe_dump_all(overlay(name).documents))
 
     module.add_callable("kustomize", kustomize)
     module.add_callable("decode_yaml_stream", lambda text: list(yaml.safe_load_all(text)))
@@ -161,7 +164,7 @@ def test_services_are_reached_on_their_ports_and_have_their_docs_linked(
 def test_every_object_belongs_to_a_named_resource(tilt: Recorded) -> None:
     grouped = {name for call in tilt["k8s_resource"] for name in call.get("objects", [])}
     workloads = {call["workload"] for call in tilt["k8s_resource"] if "workload" in call}
-    for document in render(K8S / "overlays/tilt").documents:
+    for document in overlay("tilt").documents:
         name, kind = document["metadata"]["name"], document["kind"]
         if kind in {"Deployment", "StatefulSet", "Service"}:
             assert name in workloads, f"{kind} {name}"
@@ -176,7 +179,7 @@ def test_every_service_of_the_workspace_is_there(tilt: Recorded) -> None:
 def test_the_images_are_the_ones_that_the_manifests_name(tilt: Recorded) -> None:
     named = {
         container["image"].partition(":")[0]
-        for document in render(K8S / "overlays/tilt").documents
+        for document in overlay("tilt").documents
         if document["kind"] == "Deployment"
         for part in ("initContainers", "containers")
         for container in document["spec"]["template"]["spec"][part]

@@ -48,8 +48,8 @@ class System:
     def up(self, *arguments: str, **environment: str) -> "subprocess.CompletedProcess[str]":
         return self.dev("up", "--detach", f"--port-offset={self.offset}", *arguments, **environment)
 
-    def up_attached(self, *arguments: str) -> "subprocess.Popen[str]":
-        """Start `up` and return when it says that all is ready."""
+    def up_attached(self, *arguments: str) -> "tuple[subprocess.Popen[str], str]":
+        """Start `up` and return when it says that all is ready, with what it said."""
         process = subprocess.Popen(
             self.command("up", f"--port-offset={self.offset}", *arguments),
             env=self.environment,
@@ -63,7 +63,7 @@ class System:
         for line in process.stdout:
             said.append(line)
             if "Ready" in line:
-                return process
+                return process, "".join(said)
         raise AssertionError("".join(said))
 
     def port(self, name: str) -> int:

@@ -22,6 +22,7 @@ from service_platform.events import (
     OutboxTable,
     Relay,
 )
+from service_platform.events import consumer as consumer_module
 
 
 class Base(DeclarativeBase):
@@ -55,12 +56,14 @@ async def database(database: Database) -> Database:
 
 
 @pytest.fixture
-def settings(service_environment: dict[str, str]) -> EventSettings:
+def settings(service_environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> EventSettings:
     """Short waits, so that what they separate can be seen in a test."""
+    monkeypatch.setattr(consumer_module, "RECOVER_SECONDS", 0.05)
+    monkeypatch.setattr(consumer_module, "OUTAGE_SECONDS", 0.1)
     return EventSettings(
         events_attempts=3,
         events_retry_seconds=0.05,
-        events_claim_seconds=1.0,
+        events_claim_seconds=0.5,
         events_poll_seconds=0.1,
     )
 

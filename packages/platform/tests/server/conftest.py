@@ -45,6 +45,19 @@ Start = Callable[..., Running]
 @pytest.fixture
 def start() -> Iterator[Start]:
     """Start a server command; `{port}` in its arguments is a free port."""
+    with _starting() as run:
+        yield run
+
+
+@pytest.fixture(scope="module")
+def start_for_all() -> Iterator[Start]:
+    """The same for servers that several tests use."""
+    with _starting() as run:
+        yield run
+
+
+@contextlib.contextmanager
+def _starting() -> Iterator[Start]:
     started: list[Running] = []
 
     def run(*command: str, **environment: str) -> Running:
@@ -63,21 +76,24 @@ def start() -> Iterator[Start]:
         wait_until_ready(running)
         return running
 
-    yield run
-    for running in started:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(running.process.pid, signal.SIGKILL)
-        running.process.communicate()
+    try:
+        yield run
+    finally:
+        for running in started:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(running.process.pid, signal.SIGKILL)
+            running.process.communicate()
 
 
 def wait_until_ready(running: Running) -> None:
     deadline = time.monotonic() + 20
-    while time.monotonic() < deadline and running.process.poll() is None:
-        try:
-            if httpx2.get(f"{running.url}/health/startup").status_code == 200:
-                return
-        except httpx2.TransportError:
-            time.sleep(0.02)
+    with httpx2.Client(verify=False) as client:
+        while time.monotonic() < deadline and running.process.poll() is None:
+            try:
+                if client.get(f"{running.url}/health/startup").status_code == 200:
+                    return
+            except httpx2.TransportError:
+                time.sleep(0.02)
     running.process.kill()
     pytest.fail(f"did not start: {running.process.communicate()[1]}")
 

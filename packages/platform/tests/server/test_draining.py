@@ -15,7 +15,8 @@ PLATFORM = ("service_platform.server", "waiting:make", "--host", "127.0.0.1")
 CONF = str(files("service_platform.server") / "gunicorn.conf.py")
 GUNICORN = ("gunicorn", "-c", CONF, "waiting:make()")
 DRAIN = {"DRAIN_DELAY_SECONDS": "0.6", "SHUTDOWN_TIMEOUT_SECONDS": "5", "HOST": "127.0.0.1"}
-
+ANY_WORKER = {"connection": "close"}
+"""The next request has a connection of its own, which any worker may take."""
 
 SERVERS = [
     pytest.param(PLATFORM, id="one process"),
@@ -27,7 +28,7 @@ SERVERS = [
 async def load(running: Any, stop: asyncio.Event, failures: list[str]) -> int:
     """Request again and again, on one connection for as long as the service keeps it."""
     answered = 0
-    async with httpx2.AsyncClient(base_url=running.url, timeout=10) as client:
+    async with httpx2.AsyncClient(verify=False, base_url=running.url, timeout=10) as client:
         while not stop.is_set():
             try:
                 response = await client.get("/api/v1/fast")
@@ -46,7 +47,7 @@ async def test_a_stop_under_load_fails_no_request(
     running = start(*command, WORKERS="2" if "gunicorn" in command else "1", **DRAIN)
     stop, failures = asyncio.Event(), list[str]()
     clients = [asyncio.create_task(load(running, stop, failures)) for _ in range(8)]
-    async with httpx2.AsyncClient(base_url=running.url, timeout=10) as client:
+    async with httpx2.AsyncClient(verify=False, base_url=running.url, timeout=10) as client:
         slow = asyncio.create_task(client.get("/api/v1/slow", params={"seconds": 1.2}))
         await asyncio.sleep(0.3)
         running.signal(signal.SIGTERM)
@@ -65,7 +66,7 @@ async def test_while_draining_it_is_unready_alive_and_still_answers(
     start: Callable[..., Any], command: tuple[str, ...]
 ) -> None:
     running = start(*command, **(DRAIN | {"DRAIN_DELAY_SECONDS": "3"}))
-    async with httpx2.AsyncClient(base_url=running.url) as client:
+    async with httpx2.AsyncClient(verify=False, base_url=running.url) as client:
         assert "connection" not in (await client.get("/api/v1/fast")).headers
         running.signal(signal.SIGTERM)
         ready = await unready(client)
@@ -80,7 +81,7 @@ async def test_a_second_signal_ends_at_once(
     start: Callable[..., Any], command: tuple[str, ...]
 ) -> None:
     running = start(*command, **(DRAIN | {"DRAIN_DELAY_SECONDS": "60"}))
-    async with httpx2.AsyncClient(base_url=running.url, timeout=30) as client:
+    async with httpx2.AsyncClient(verify=False, base_url=running.url, timeout=30) as client:
         slow = asyncio.create_task(client.get("/api/v1/slow", params={"seconds": 25}))
         await asyncio.sleep(0.2)
         running.signal(signal.SIGTERM)
@@ -94,7 +95,7 @@ async def test_a_second_signal_ends_at_once(
 async def test_requests_that_outlast_the_grace_are_given_up(start: Callable[..., Any]) -> None:
     short = {"DRAIN_DELAY_SECONDS": "0", "SHUTDOWN_TIMEOUT_SECONDS": "0.2"}
     running = start(*PLATFORM, **short)
-    async with httpx2.AsyncClient(base_url=running.url, timeout=30) as client:
+    async with httpx2.AsyncClient(verify=False, base_url=running.url, timeout=30) as client:
         slow = asyncio.create_task(client.get("/api/v1/slow", params={"seconds": 25}))
         await asyncio.sleep(0.2)
         running.signal(signal.SIGTERM)
@@ -103,9 +104,24 @@ async def test_requests_that_outlast_the_grace_are_given_up(start: Callable[...,
         assert await asyncio.to_thread(running.wait) == 0
 
 
-def test_a_dead_worker_is_replaced(start: Callable[..., Any]) -> None:
-    running = start(*PLATFORM, "--workers", "2", **DRAIN)
-    parent = psutil.Process(running.process.pid)
+@pytest.fixture(scope="module")
+def two_workers(start_for_all: Callable[..., Any]) -> Any:
+    """A server of two processes, which nobody stops."""
+    return start_for_all(*PLATFORM, "--workers", "2", **DRAIN)
+
+
+def test_metrics_of_one_worker_answer_for_all(two_workers: Any) -> None:
+    with httpx2.Client(verify=False, base_url=two_workers.url) as client:
+        for _ in range(40):
+            client.get("/api/v1/fast", headers=ANY_WORKER)
+        labels = 'method="GET",route="/api/v1/fast",status="200"'
+        wanted = f"http_server_request_duration_seconds_count{{{labels}}} 40.0"
+        for _ in range(4):
+            assert wanted in client.get("/metrics", headers=ANY_WORKER).text
+
+
+def test_a_dead_worker_is_replaced(two_workers: Any) -> None:
+    parent = psutil.Process(two_workers.process.pid)
 
     def workers() -> set[int]:
         return {
@@ -119,7 +135,7 @@ def test_a_dead_worker_is_replaced(start: Callable[..., Any]) -> None:
     asyncio.run(asyncio.sleep(1.1))
     psutil.Process(min(before)).kill()
     asyncio.run(until(lambda: len(workers()) == 2 and workers() != before))
-    assert httpx2.get(f"{running.url}/api/v1/fast").status_code == 200
+    assert httpx2.get(f"{two_workers.url}/api/v1/fast", verify=False).status_code == 200
 
 
 async def unready(client: httpx2.AsyncClient) -> httpx2.Response:
@@ -137,13 +153,3 @@ async def until(condition: Callable[[], bool]) -> None:
             return
         await asyncio.sleep(0.02)
     pytest.fail("did not come true")
-
-
-def test_metrics_of_one_worker_answer_for_all(start: Callable[..., Any]) -> None:
-    running = start(*PLATFORM, "--workers", "2", **DRAIN)
-    for _ in range(40):
-        httpx2.get(f"{running.url}/api/v1/fast")
-    labels = 'method="GET",route="/api/v1/fast",status="200"'
-    wanted = f"http_server_request_duration_seconds_count{{{labels}}} 40.0"
-    for _ in range(4):
-        assert wanted in httpx2.get(f"{running.url}/metrics").text

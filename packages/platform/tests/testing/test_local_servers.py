@@ -48,6 +48,13 @@ def server(kind: type[LocalServer], tmp_path: Path) -> Iterator[LocalServer]:
     made.remove()
 
 
+@pytest.fixture
+def initialised(blank_postgres: Path, tmp_path: Path) -> Path:
+    """A folder in which a PostgreSQL has only to start."""
+    LocalPostgres(tmp_path / "data", copy_of=blank_postgres).initialise()
+    return tmp_path
+
+
 def is_open(port: int) -> bool:
     with socket.socket() as probe:
         return probe.connect_ex((HOST, port)) == 0
@@ -81,6 +88,7 @@ def test_it_starts_stops_and_leaves_no_process_and_no_port(server: LocalServer) 
     server.stop()
 
 
+@pytest.mark.usefixtures("initialised")
 def test_it_starts_again_after_a_kill(server: LocalServer) -> None:
     server.start()
     for _ in range(3):
@@ -150,6 +158,7 @@ def test_another_process_finds_and_stops_a_detached_server(
     server.remove()
 
 
+@pytest.mark.usefixtures("initialised")
 @pytest.mark.parametrize("way", ["exit", "SIGKILL", "SIGTERM"])
 def test_a_server_ends_with_the_process_that_started_it(
     kind: type[LocalServer], tmp_path: Path, way: str
@@ -215,8 +224,8 @@ def test_postgres_demands_its_password_over_scram(tmp_path: Path) -> None:
         assert "p'ss" not in Path(f"/proc/{server.pid}/cmdline").read_text()
 
 
-def test_a_role_owns_its_own_database_and_enters_no_other(tmp_path: Path) -> None:
-    with LocalPostgres(tmp_path / "data", durable=False) as server:
+def test_a_role_owns_its_own_database_and_enters_no_other(initialised: Path) -> None:
+    with LocalPostgres(initialised / "data", durable=False) as server:
         for name in ("items", "users"):
             server.create_role(name, "first")
             server.create_role(name, "second")

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 import redis
@@ -16,6 +17,7 @@ from shop.models import Product
 from sqlalchemy import func, insert, literal, select
 
 from service_platform.database import Database
+from service_platform.testing import plugin, run
 from service_platform.testing.databases import TestDatabases
 from service_platform.testing.local_servers import LocalPostgres, LocalServerError, LocalValkey
 from service_platform.testing.services import RunningService
@@ -47,16 +49,16 @@ async def test_every_test_has_an_empty_database_and_an_empty_redis(
 def test_a_database_is_used_again_as_long_as_only_its_rows_were_changed(
     databases: TestDatabases, postgres_server: LocalPostgres
 ) -> None:
-    def run(sql: str, url: str) -> str:
-        return postgres_server.execute(sql, url=url)
+    def sql(text: str, url: str) -> str:
+        return postgres_server.execute(text, url=url)
 
     row = "INSERT INTO products (id, name, stock, tags) VALUES (gen_random_uuid(), 'a', 1, '{}')"
     first = databases.create("shop")
-    run(row, first)
+    sql(row, first)
     databases.drop(first)
     second = databases.create("shop")
     assert second == first
-    assert run("SELECT count(*) FROM products", second) == "0"
+    assert sql("SELECT count(*) FROM products", second) == "0"
     for change in (
         "ALTER TABLE products ADD COLUMN colour text",
         "DROP INDEX ix_products_stock_id",
@@ -65,11 +67,11 @@ def test_a_database_is_used_again_as_long_as_only_its_rows_were_changed(
         "DROP TABLE alembic_version",
     ):
         changed = databases.create("shop")
-        run(change, changed)
+        sql(change, changed)
         databases.drop(changed)
         fresh = databases.create("shop")
         assert fresh != changed
-        assert run("SELECT version_num FROM alembic_version", fresh) == "0002"
+        assert sql("SELECT version_num FROM alembic_version", fresh) == "0002"
         databases.drop(fresh)
     databases.drop(second)
 
@@ -155,10 +157,8 @@ def test_own_servers_may_be_killed(own_postgres: LocalPostgres, own_redis: Local
         assert server.running
 
 
-def run_pytest(
-    folder: Path, test: str, *arguments: str, conftest: str = CONFTEST
-) -> subprocess.Popen[str]:
-    (folder / "conftest.py").write_text(conftest)
+def run_pytest(folder: Path, test: str, *arguments: str) -> subprocess.Popen[str]:
+    (folder / "conftest.py").write_text(CONFTEST)
     (folder / "test_it.py").write_text(test)
     return subprocess.Popen(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *arguments, str(folder)],
@@ -170,7 +170,15 @@ def run_pytest(
     )
 
 
+def test_a_service_that_is_not_named_is_asked_for() -> None:
+    with pytest.raises(LookupError, match="Define a session fixture `service`"):
+        cast("Any", plugin.service).__wrapped__()
+
+
 def test_parallel_test_processes_share_servers_and_nothing_else(tmp_path: Path) -> None:
+    """And the folder that a killed run has left is removed when the next one begins."""
+    (tmp_path / "service-platform-tests-killed").mkdir()
+    (tmp_path / "service-platform-tests-killed" / "lock").touch()
     test = """
 import redis, pytest
 
@@ -215,11 +223,8 @@ def test_it(database_url, redis_url, postgres_server, redis_server):
         while is_alive(pid):
             assert time.monotonic() < deadline, "a server goes on"
             time.sleep(0.02)
-    assert len(list(tmp_path.glob("service-platform-tests-*"))) == 1
-    # The next run removes the folder of the killed one.
-    output, _ = run_pytest(tmp_path, "def test_it(database_url): pass", conftest="").communicate()
-    assert "Define a session fixture `service`" in output
-    assert list(tmp_path.glob("service-platform-tests-*")) == []
+    [left] = tmp_path.glob("service-platform-tests-*")
+    run.hold(left / "lock").close()  # nobody has it, so the next run removes the folder
 
 
 def is_alive(pid: int) -> bool:

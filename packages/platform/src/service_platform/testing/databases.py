@@ -5,18 +5,14 @@ as long as only its rows were changed.
 """
 
 import asyncio
-import fcntl
 import itertools
 from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final
 
-from pydantic import SecretStr
-
-from service_platform.database.migrate import up
-from service_platform.settings import PlatformSettings
 from service_platform.testing.local_servers import LocalPostgres, LocalServerError
+from service_platform.testing.run import FileLock
 
 PASSWORD = "test-only"  # noqa: S105 - of roles on a server that lives as long as the tests
 
@@ -165,24 +161,18 @@ class TestDatabases:
     def _record(self, service: str) -> Path:
         return self._directory / f"template_{service}.migrated"
 
-    def _alone(self, name: str) -> "_FileLock":
-        return _FileLock(self._directory / f"{name}.lock")
-
-
-class _FileLock:
-    def __init__(self, path: Path) -> None:
-        self._path = path
-
-    def __enter__(self) -> None:
-        self._file = self._path.open("ab")
-        fcntl.flock(self._file, fcntl.LOCK_EX)
-
-    def __exit__(self, *_: object) -> None:
-        self._file.close()
+    def _alone(self, name: str) -> FileLock:
+        return FileLock(self._directory / f"{name}.lock")
 
 
 def migrate(service: str, url: str) -> None:
     """Runs a service's migrations, from a test or a fixture, async or not."""
+    # Here, because of the processes of a run only the first that needs a service migrates it.
+    from pydantic import SecretStr  # noqa: PLC0415
+
+    from service_platform.database.migrate import up  # noqa: PLC0415
+    from service_platform.settings import PlatformSettings  # noqa: PLC0415
+
     settings = PlatformSettings(
         project_name=service, environment="test", database_url=SecretStr(url)
     )

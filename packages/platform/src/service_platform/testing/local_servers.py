@@ -273,6 +273,8 @@ class LocalPostgres(LocalServer):
         durable: False trades safety after a power cut for speed (tests).
         detached: the server outlives this process.
         settings: further server settings, such as `{"log_statement": "all"}`.
+        copy_of: an initialised directory that no server uses and that an empty one is copied from,
+            password included: a fifth of the work of initialising another.
     """
 
     product = "PostgreSQL"
@@ -288,11 +290,13 @@ class LocalPostgres(LocalServer):
         durable: bool = True,
         detached: bool = False,
         settings: dict[str, str] | None = None,
+        copy_of: Path | None = None,
     ) -> None:
         super().__init__(data_dir, port=port, detached=detached)
         self.password = password
         self.durable = durable
         self.settings = settings or {}
+        self.copy_of = copy_of
 
     @property
     def url(self) -> str:
@@ -362,6 +366,10 @@ class LocalPostgres(LocalServer):
         """Drops a database and ends the connections to it; nothing when it does not exist."""
         self.execute(f"DROP DATABASE IF EXISTS {quoted(name)} WITH (FORCE)")
 
+    def initialise(self) -> None:
+        """Makes the data directory without starting the server; nothing when it is made."""
+        self._prepare()
+
     def _prepare(self) -> None:
         version_file = self.data_dir / "PG_VERSION"
         if version_file.exists():
@@ -373,6 +381,11 @@ class LocalPostgres(LocalServer):
                 )
             return
         make_directory(self.data_dir)
+        if self.copy_of is not None:
+            # As a program, which keeps owners and modes and takes a quarter of shutil's time.
+            copy = ["/bin/cp", "-a", f"{self.copy_of}/.", str(self.data_dir)]
+            subprocess.run(copy, check=True)  # noqa: S603 - our own program and arguments
+            return
         with tempfile.NamedTemporaryFile("w", dir=self.data_dir.parent) as password_file:
             password_file.write(self.password)
             password_file.flush()

@@ -30,6 +30,7 @@ and a test:
 | `running_service` | `running_service()`: a real process; `running_service("users", PORT=...)` |
 | `databases` | `databases.create("users")`: databases of other services |
 | `own_postgres`, `own_redis` | servers for this test alone, to be killed and restarted |
+| `blank_postgres` | an initialised directory, for further servers |
 
 The servers behind them are started once a run, when first needed, and shared by the processes of
 pytest-xdist; databases are copies of one that was migrated once. Nothing is left behind, not even
@@ -127,10 +128,16 @@ def redis_url(_redis_connection: Any) -> str:
     return str(url)
 
 
+@pytest.fixture(scope="session")
+def blank_postgres(pytestconfig: pytest.Config) -> Path:
+    """The directory of an initialised PostgreSQL, for `LocalPostgres(copy_of=...)`."""
+    return servers_of(pytestconfig).blank_postgres
+
+
 @pytest.fixture
-def own_postgres(tmp_path: Path) -> Iterator[LocalPostgres]:
+def own_postgres(blank_postgres: Path, tmp_path: Path) -> Iterator[LocalPostgres]:
     """A PostgreSQL for one test alone, which it may stop, kill and restart."""
-    server = LocalPostgres(tmp_path / "postgres", durable=False)
+    server = LocalPostgres(tmp_path / "postgres", durable=False, copy_of=blank_postgres)
     server.start()
     yield server
     server.remove()

@@ -68,6 +68,14 @@ class ServersOfRun:
         )
 
     @property
+    def blank_postgres(self) -> Path:
+        """The directory of a PostgreSQL that was never started, to copy others from."""
+        directory = self.directory / "blank"
+        with FileLock(self.directory / "blank.lock"):
+            LocalPostgres(directory, durable=False).initialise()
+        return directory
+
+    @property
     def postgres(self) -> LocalPostgres:
         """The run's PostgreSQL, answering."""
         if self.owner and not self._postgres.running:
@@ -89,6 +97,26 @@ class ServersOfRun:
         self._redis.remove()
         shutil.rmtree(self.directory, ignore_errors=True)
         self._lock.close()
+
+
+class FileLock:
+    """Lets one process of the run at a time into a block.
+
+    Args:
+        path: a file of that purpose.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def __enter__(self) -> None:
+        """Waits for its turn."""
+        self._file = self._path.open("ab")
+        fcntl.flock(self._file, fcntl.LOCK_EX)
+
+    def __exit__(self, *_: object) -> None:
+        """Lets the next one in."""
+        self._file.close()
 
 
 def hold(path: Path) -> IO[bytes]:
