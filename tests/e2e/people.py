@@ -1,16 +1,15 @@
 """People who use the system."""
 
-import ssl
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from functools import cache
 from typing import Any
 
 from httpx2 import AsyncClient, Response
 from tests.e2e.system import OWN_PATHS, System
 
 from service_platform.testing.services import RunningService
+from service_platform.tls import trusted
 
 PASSWORD = "a long phrase only we know"
 
@@ -101,11 +100,5 @@ async def new_person(http: AsyncClient, system: System) -> Person:
 @asynccontextmanager
 async def http_client() -> AsyncIterator[AsyncClient]:
     """A client that speaks to the services and to nothing between."""
-    async with AsyncClient(timeout=30, trust_env=False, verify=_certificates()) as client:
+    async with AsyncClient(timeout=30, trust_env=False, verify=trusted()) as client:
         yield client
-
-
-@cache
-def _certificates() -> ssl.SSLContext:
-    """Reading them takes longer than most of the tests."""
-    return ssl.create_default_context()

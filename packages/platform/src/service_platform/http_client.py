@@ -21,7 +21,7 @@ from service_platform.errors import GatewayTimeout, ServiceUnavailable
 from service_platform.identity import ServiceTokens
 from service_platform.logging import get_logger
 from service_platform.settings import PlatformSettings
-from service_platform.tls import trusted
+from service_platform.tls import trusted_for
 
 IDEMPOTENT: Final = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE"})
 """Methods that may be sent again without harm (RFC 9110, section 9.2.2)."""
@@ -74,7 +74,7 @@ class ServiceClient:
             limits=httpx2.Limits(max_connections=100, max_keepalive_connections=20),
             follow_redirects=False,
             trust_env=False,
-            verify=trusted(),
+            verify=trusted_for(base_url),
             transport=transport,
         )
 

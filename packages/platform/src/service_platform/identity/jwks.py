@@ -20,7 +20,7 @@ from service_platform.identity.errors import KeysUnavailable
 from service_platform.identity.key_set import VerificationKey, verification_keys
 from service_platform.logging import get_logger
 from service_platform.resources import HealthCheckError
-from service_platform.tls import trusted
+from service_platform.tls import trusted_for
 
 JWKS_PATH: Final = "/.well-known/jwks.json"
 DEFAULT_MAX_AGE: Final = 300.0
@@ -94,7 +94,7 @@ class JwksClient:
             timeout=FETCH_TIMEOUT_SECONDS,
             follow_redirects=False,
             trust_env=False,
-            verify=trusted(),
+            verify=trusted_for(self._url),
             transport=self._transport,
             headers={"accept": "application/jwk-set+json, application/json"},
         )

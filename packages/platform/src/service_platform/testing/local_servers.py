@@ -16,6 +16,7 @@ import os
 import platform
 import pwd
 import queue
+import secrets
 import shutil
 import signal
 import socket
@@ -36,6 +37,9 @@ HOST = "127.0.0.1"
 POLL_SECONDS = 0.005
 ORPHANS_SECONDS = 3.0
 SUPERUSER = "postgres"
+SERVER_PORTS = range(20_000, 32_000)
+
+_given_out: set[int] = set()
 
 T = TypeVar("T")
 
@@ -45,10 +49,18 @@ class LocalServerError(Exception):
 
 
 def free_port() -> int:
-    """Returns a TCP port of 127.0.0.1 on which nothing listens."""
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        return int(probe.getsockname()[1])
+    """Returns a TCP port of 127.0.0.1 on which nothing listens, each time another one.
+
+    It is none of those that the system gives to outgoing connections: one of them might have it
+    before the server that it is meant for.
+    """
+    while True:
+        port = secrets.choice(SERVER_PORTS)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind((HOST, port))
+            if port not in _given_out:
+                _given_out.add(port)
+                return port
 
 
 class LocalServer(ABC):

@@ -1,0 +1,36 @@
+"""Whom clients of other services trust."""
+
+import asyncio
+import ssl
+
+import httpx2
+import pytest
+
+from service_platform.tls import trusted, trusted_for
+
+
+def test_the_authorities_are_read_once_for_all() -> None:
+    assert trusted_for("https://auth.example.com") is trusted_for("HTTPS://items.example.com/api")
+    assert trusted().verify_mode is ssl.CERT_REQUIRED
+    assert trusted().cert_store_stats()["x509_ca"] > 50
+
+
+def test_who_calls_without_encryption_trusts_nobody() -> None:
+    context = trusted_for("http://auth:8000")
+    assert (context.verify_mode, context.check_hostname) == (ssl.CERT_REQUIRED, True)
+    assert context.cert_store_stats()["x509_ca"] == 0
+
+
+async def test_a_client_without_encryption_is_answered() -> None:
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 204 No Content\r\nconnection: close\r\n\r\n")
+        writer.close()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    async with server:
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        async with httpx2.AsyncClient(verify=trusted_for(url)) as client:
+            assert (await client.get(url)).status_code == 204
+            with pytest.raises(httpx2.TransportError):
+                await client.get(url.replace("http:", "https:"))
