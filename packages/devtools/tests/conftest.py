@@ -1,4 +1,3 @@
-import socket
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -8,6 +7,8 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent / "support"))
 
 from local_system import System, free_offset
+
+from service_platform.testing import local_servers
 
 
 @pytest.fixture(scope="module")
@@ -19,9 +20,4 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
 
 @pytest.fixture
 def free_port() -> Callable[[], int]:
-    def find() -> int:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            return int(probe.getsockname()[1])
-
-    return find
+    return local_servers.free_port

@@ -123,12 +123,14 @@ def test_metrics_of_one_worker_answer_for_all(two_workers: Any) -> None:
 def test_a_dead_worker_is_replaced(two_workers: Any) -> None:
     parent = psutil.Process(two_workers.process.pid)
 
+    def is_worker(child: psutil.Process) -> bool:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            alive = child.status() != psutil.STATUS_ZOMBIE
+            return alive and "spawn_main" in " ".join(child.cmdline())
+        return False
+
     def workers() -> set[int]:
-        return {
-            child.pid
-            for child in parent.children()
-            if child.status() != psutil.STATUS_ZOMBIE and "spawn_main" in " ".join(child.cmdline())
-        }
+        return {child.pid for child in parent.children() if is_worker(child)}
 
     asyncio.run(until(lambda: len(workers()) == 2))
     before = workers()

@@ -313,6 +313,12 @@ def test_a_server_in_an_open_folder_keeps_no_capability(tmp_path: Path) -> None:
         assert "Groups:\t \n" in shown
 
 
+def test_a_free_port_is_given_to_one_only_and_never_to_an_outgoing_connection() -> None:
+    found = [free_port() for _ in range(100)]
+    assert len(set(found)) == 100
+    assert max(found) < 32_768  # where Linux' begin, unless somebody has changed that
+
+
 def test_many_threads_may_start_servers_at_once(tmp_path: Path) -> None:
     servers = [LocalValkey(tmp_path / str(number), durable=False) for number in range(4)]
     threads = [threading.Thread(target=server.start) for server in servers]
