@@ -1,7 +1,6 @@
 """The command line of the server."""
 
 import argparse
-import gc
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -36,7 +35,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     settings = load_settings(
         PlatformSettings, **{name: value for name, value in told.items() if value is not None}
     )
-    gc.disable()  # as `serve` does, which enables it again
     try:
         load_factory(options.app)
         sockets = listen(settings.host, settings.port)

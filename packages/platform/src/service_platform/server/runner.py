@@ -70,11 +70,9 @@ class DrainingServer(uvicorn.Server):
 
 def serve(path: str, sockets: Sequence[socket.socket]) -> int:
     """Serve the application `module:function` on open sockets; returns the exit status."""
-    gc.disable()  # what is made while loading stays: looking for garbage takes a tenth of the time
     app = load_factory(path)()
     # A full collection would look at all of it, for fifty milliseconds in which nobody is answered.
     gc.freeze()
-    gc.enable()
     server = DrainingServer(configure(app, app), app)
     log.info("listening", addresses=[_address(opened) for opened in sockets])
     server.run(sockets=list(sockets))
