@@ -2,9 +2,6 @@
 
 import asyncio
 import json
-import os
-import subprocess
-import sys
 import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -14,6 +11,7 @@ from types import TracebackType
 from typing import Any
 from urllib.request import urlopen
 
+from service_platform.testing import programs
 from service_platform.testing.databases import TestDatabases
 from service_platform.testing.local_servers import HOST, LocalValkey, free_port
 from service_platform.testing.services import CHEAP_HASHES, RunningService, environment_of
@@ -132,21 +130,15 @@ class StartedSystem(System):
 
     async def command(self, *arguments: str) -> str:
         """Run `python -m auth …` as an operator does; what it prints."""
-        environment = {
-            "PATH": os.environ.get("PATH", os.defpath),
-            "PYTHONPATH": os.pathsep.join(entry for entry in sys.path if entry),
-            **self._environment("auth"),
-        }
         done = await asyncio.to_thread(
-            subprocess.run,
-            [sys.executable, "-m", "auth", *arguments],
-            env=environment,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=True,
+            programs.run,
+            "auth",
+            *arguments,
+            environment=self._environment("auth"),
+            folder=self._folder,
         )
-        return str(done.stdout)
+        assert done.returncode == 0, done.stdout
+        return done.stdout
 
     def database_url(self, service: str) -> str:
         """The address of a service's database, which is made when first asked for."""

@@ -1,10 +1,7 @@
 """Two replicas of every service as real processes, on a PostgreSQL and a Redis of their own."""
 
 import asyncio
-import os
 import signal
-import subprocess
-import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
@@ -18,6 +15,7 @@ from sqlalchemy import text
 
 from auth.settings import AuthSettings
 from service_platform.database import Database
+from service_platform.testing import programs
 from service_platform.testing.databases import TestDatabases
 from service_platform.testing.local_servers import LocalPostgres, LocalValkey
 from service_platform.testing.services import CHEAP_HASHES, RunningService, environment_of
@@ -88,16 +86,13 @@ class System:
 
     def events(self, *arguments: str, service: str = "auth") -> str:
         """What `python -m service_platform.events` prints in a pod of a service."""
-        done = subprocess.run(
-            [sys.executable, "-m", "service_platform.events", *arguments],
-            env={"PATH": os.environ.get("PATH", os.defpath), **self.environment(service)},
-            cwd=self.directory,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
+        done = programs.run(
+            "service_platform.events",
+            *arguments,
+            environment=self.environment(service),
+            folder=self.directory,
         )
-        assert done.returncode == 0, done.stderr
+        assert done.returncode == 0, done.stdout
         return done.stdout
 
     @asynccontextmanager

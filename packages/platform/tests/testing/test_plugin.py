@@ -205,9 +205,10 @@ def test_nothing_is_left_when_pytest_is_killed(tmp_path: Path) -> None:
     test = """
 import time
 
-def test_it(database_url, redis_url, postgres_server, redis_server):
+def test_it(database_url, redis_url, postgres_server, redis_server, running_service):
+    service = running_service(wait=False).process.pid
     with open("pids", "w") as pids:
-        pids.write(f"{postgres_server.pid} {redis_server.pid} .")
+        pids.write(f"{postgres_server.pid} {redis_server.pid} {service} .")
     time.sleep(60)
 """
     process = run_pytest(tmp_path, test)
@@ -219,9 +220,9 @@ def test_it(database_url, redis_url, postgres_server, redis_server):
         time.sleep(0.02)
     process.kill()
     process.communicate()
-    for pid in map(int, pids.read_text().split()[:2]):
+    for pid in map(int, pids.read_text().split()[:3]):
         while is_alive(pid):
-            assert time.monotonic() < deadline, "a server goes on"
+            assert time.monotonic() < deadline, "a server or the service goes on"
             time.sleep(0.02)
     [left] = tmp_path.glob("service-platform-tests-*")
     run.hold(left / "lock").close()  # nobody has it, so the next run removes the folder

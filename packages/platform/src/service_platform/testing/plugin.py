@@ -48,6 +48,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from service_platform.testing import programs
 from service_platform.testing.local_servers import LocalPostgres, LocalValkey
 from service_platform.testing.run import REDIS_DATABASES, ServersOfRun
 
@@ -71,7 +72,8 @@ def pytest_configure_node(node: Any) -> None:
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
-    """Ends the run's servers."""
+    """Ends the run's servers, and what this process has started beside them."""
+    programs.end()
     if SERVERS in config.stash:
         config.stash[SERVERS].end()
 

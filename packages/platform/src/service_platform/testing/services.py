@@ -1,10 +1,8 @@
 """A service under test: in this process, spoken to as ASGI, or as a real process on a real port."""
 
 import http.client
-import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -16,14 +14,14 @@ from fastapi import FastAPI
 from httpx2 import ASGITransport, AsyncClient
 
 from service_platform.settings import PlatformSettings
+from service_platform.testing import programs
 from service_platform.testing.local_servers import (
     HOST,
     POLL_SECONDS,
     LocalServerError,
     free_port,
-    in_lasting_thread,
-    launcher,
 )
+from service_platform.testing.programs import ForkedProcess
 
 if TYPE_CHECKING:
     import pytest
@@ -97,7 +95,7 @@ async def client_of(app: FastAPI, **options: Any) -> AsyncIterator[AsyncClient]:
 
 
 class RunningService:
-    """A service as a process of its own, started by `python -m service_platform.server`.
+    """A service as a process of its own, as `python -m service_platform.server` starts it.
 
     Args:
         service: import name, such as `items`, or `module:factory`.
@@ -119,37 +117,20 @@ class RunningService:
         self.port = port or free_port()
         self.url = f"http://{HOST}:{self.port}"
         self.log_file = folder / f"{service.partition(':')[0]}-{self.port}.log"
-        self._environment = {
-            "PATH": os.environ.get("PATH", os.defpath),
-            "PYTHONPATH": os.pathsep.join(entry for entry in sys.path if entry),
-            "HOST": HOST,
-            "PORT": str(self.port),
-            **environment,
-        }
+        self._environment = {"HOST": HOST, "PORT": str(self.port), **environment}
         self._arguments = arguments
         self._folder = folder
-        self.process: subprocess.Popen[bytes] | None = None
+        self.process: ForkedProcess | None = None
 
     def start(self, timeout: float = 20.0, *, wait: bool = True) -> "RunningService":
         """Starts the process; unless told otherwise, returns when it says that it is ready."""
-        command = [
-            *launcher(os.getpid(), signal.SIGKILL, "-", []),
-            sys.executable,
-            "-m",
-            "service_platform.server",
-            self.service,
-            *self._arguments,
-        ]
         with self.log_file.open("ab") as log:
-            self.process = in_lasting_thread(
-                lambda: subprocess.Popen(  # noqa: S603 - our own program and arguments
-                    command,
-                    stdin=subprocess.DEVNULL,
-                    stdout=log,
-                    stderr=subprocess.STDOUT,
-                    env=self._environment,
-                    cwd=self._folder,
-                )
+            self.process = programs.start(
+                "service_platform.server",
+                [self.service, *self._arguments],
+                environment=self._environment,
+                folder=self._folder,
+                output=log,
             )
         if wait:
             self.wait_until_ready(timeout)
@@ -182,7 +163,7 @@ class RunningService:
 
     def send_signal(self, number: signal.Signals) -> None:
         """Sends the process a signal."""
-        if self.process is not None and self.process.poll() is None:
+        if self.process is not None:
             self.process.send_signal(number)
 
     def stop(self, timeout: float = 15.0) -> int:
