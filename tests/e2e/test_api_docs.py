@@ -18,7 +18,9 @@ PROGRAM = find_browser()
 OPERATIONS = {"/docs": ".opblock", "/redoc": '[id^="tag/"][id*="/operation/"]'}
 """What an operation is on each page."""
 
-pytestmark = pytest.mark.skipif(PROGRAM is None, reason="needs Chromium (Debian: chromium)")
+pytestmark = pytest.mark.skipif(
+    PROGRAM is None, reason="needs Chromium (Debian: chromium-headless-shell)"
+)
 every_service = pytest.mark.parametrize("service", SERVICES)
 
 
