@@ -11,6 +11,7 @@ from devtools.addresses import url_of, without_password
 from devtools.credentials import Credentials
 from devtools.project import ROOT
 from devtools.services import Service
+from service_platform.revisions import VERSION_TABLE, MigrationsError, revisions_of
 
 
 class DatabaseSetupError(Exception):
@@ -102,17 +103,10 @@ async def behind(service: Service, url: str) -> bool:
     """Whether a service's database lacks migrations that its code has.
 
     Asks as little as possible: loading Alembic to find out takes longer than starting a service.
-    What is imported here brings SQLAlchemy, which nothing else of this command needs.
 
     Raises:
         DatabaseSetupError: the database cannot be asked, or the migrations cannot be read.
     """
-    from service_platform.database.revisions import (  # noqa: PLC0415 - see above
-        VERSION_TABLE,
-        MigrationsError,
-        revisions_of,
-    )
-
     connection = await _connect(url)
     try:
         current = await connection.fetchval(f"SELECT version_num FROM {VERSION_TABLE}")  # noqa: S608

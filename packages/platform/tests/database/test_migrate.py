@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 from sqlalchemy.pool import NullPool
 
 from service_platform.database import migrate
-from service_platform.database.revisions import MigrationsError, revisions_of
+from service_platform.revisions import MigrationsError, revisions_of
 from service_platform.settings import PlatformSettings
 from service_platform.testing.databases import TestDatabases
 

@@ -11,7 +11,7 @@ from typing import Any
 from alembic import context
 from sqlalchemy import MetaData
 
-from service_platform.database.revisions import VERSION_TABLE
+from service_platform.revisions import VERSION_TABLE
 
 
 def run(metadata: MetaData) -> None:

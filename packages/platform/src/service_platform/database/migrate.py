@@ -29,8 +29,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from service_platform.database.engine import make_migration_engine
 from service_platform.database.resource import CURRENT_REVISION, UNDEFINED_TABLE
-from service_platform.database.revisions import MigrationsError, folder_of, revisions_of
 from service_platform.errors.database import DatabaseUnavailableError, sqlstate
+from service_platform.revisions import MigrationsError, folder_of, revisions_of
 from service_platform.settings import PlatformSettings, load_settings
 
 LOCK_WAIT_SECONDS: Final = 120

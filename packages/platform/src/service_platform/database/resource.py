@@ -14,13 +14,13 @@ from sqlalchemy.pool import QueuePool
 
 from service_platform.database.engine import Connector, make_engine
 from service_platform.database.reader import Reader
-from service_platform.database.revisions import VERSION_TABLE, Revisions, revisions_of
 from service_platform.errors.database import (
     DatabaseUnavailableError,
     is_retryable,
     sqlstate,
 )
 from service_platform.resources import HealthCheckError
+from service_platform.revisions import VERSION_TABLE, Revisions, revisions_of
 from service_platform.settings import PlatformSettings
 
 T = TypeVar("T")

@@ -18,7 +18,6 @@ from redis.exceptions import RedisError
 from sqlalchemy.exc import SQLAlchemyError
 
 from service_platform.database import Database
-from service_platform.database.revisions import MigrationsError
 from service_platform.events import accounts
 from service_platform.events.rebuild import (
     NoSnapshotError,
@@ -29,6 +28,7 @@ from service_platform.events.rebuild import (
 from service_platform.events.settings import EventSettings
 from service_platform.events.status import groups_of, letters_table, status, status_table
 from service_platform.events.stream import connect
+from service_platform.revisions import MigrationsError
 from service_platform.settings import load_settings
 
 PAGE: Final = 100

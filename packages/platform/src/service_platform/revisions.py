@@ -1,7 +1,8 @@
 """Which schema revision a service's code wants and which one its database has.
 
 The code's revisions are read from the migration files without Alembic, whose import would cost a
-starting service a tenth of a second.
+starting service a tenth of a second. Nor is this module part of `database`, which brings
+SQLAlchemy: `./dev up` asks it in a process that needs no such thing.
 """
 
 import ast

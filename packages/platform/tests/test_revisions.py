@@ -1,7 +1,9 @@
 import subprocess
 import sys
 
-from service_platform.database.revisions import Revisions, revisions_of
+import pytest
+
+from service_platform.revisions import Revisions, revisions_of
 
 KNOWN = Revisions(("0001", "0002", "0003"))
 
@@ -20,10 +22,14 @@ def test_a_revision_of_a_newer_release_is_accepted() -> None:
     assert not KNOWN.is_outdated("0004")
 
 
-def test_a_service_does_without_importing_alembic() -> None:
+@pytest.mark.parametrize(
+    ("module", "package"),
+    [("service_platform.database", "alembic"), ("service_platform.revisions", "sqlalchemy")],
+)
+def test_who_only_asks_for_revisions_waits_for_no_import(module: str, package: str) -> None:
     program = (
-        "import sys, service_platform.database; "
-        "print(any(name.partition('.')[0] == 'alembic' for name in sys.modules))"
+        f"import sys, {module}; "
+        f"print(any(name.partition('.')[0] == {package!r} for name in sys.modules))"
     )
     found = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=True
