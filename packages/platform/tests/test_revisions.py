@@ -24,9 +24,14 @@ def test_a_revision_of_a_newer_release_is_accepted() -> None:
 
 @pytest.mark.parametrize(
     ("module", "package"),
-    [("service_platform.database", "alembic"), ("service_platform.revisions", "sqlalchemy")],
+    [
+        ("service_platform.database", "alembic"),
+        ("service_platform.database.migrate", "alembic"),
+        ("service_platform.database.migrate", "fastapi"),
+        ("service_platform.revisions", "sqlalchemy"),
+    ],
 )
-def test_who_only_asks_for_revisions_waits_for_no_import(module: str, package: str) -> None:
+def test_nothing_waits_for_imports_it_does_not_need(module: str, package: str) -> None:
     program = (
         f"import sys, {module}; "
         f"print(any(name.partition('.')[0] == {package!r} for name in sys.modules))"

@@ -10,7 +10,8 @@ from sqlalchemy import select, text, update
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from service_platform.database import Database, DbReader, DbSession, TheDatabase
+from service_platform.database import Database
+from service_platform.database.session import DbReader, DbSession, TheDatabase
 from service_platform.errors import NotFound
 from service_platform.errors.database import sqlstate
 from service_platform.testing.sql_log import SqlLog

@@ -86,7 +86,8 @@ def test_it_gets_signals_and_can_be_waited_for(tmp_path: Path) -> None:
     process.send_signal(signal.SIGINT)
     assert process.wait(20) == 0
     assert "interrupted" in (tmp_path / "output").read_text()
-    assert (process.poll(), process.returncode) == (0, 0)
+    assert process.poll() == 0
+    assert process.returncode == 0
     process.kill()  # nobody else's process is meant by the number it had
 
 

@@ -14,7 +14,7 @@ from auth.repository import Record
 from auth.service import Accounts
 from auth.settings import ACCOUNT_SCOPE
 from service_platform.context import SCOPE_KEY, RequestContext
-from service_platform.database import DbReader
+from service_platform.database.session import DbReader
 from service_platform.errors import Forbidden, Unauthorized
 from service_platform.identity import Principal, RequireScope
 

@@ -22,7 +22,7 @@ from auth.schemas import (
 )
 from auth.settings import AuthSettings
 from auth.signing_keys import SigningKeys
-from service_platform.database import DbReader, DbSession
+from service_platform.database.session import DbReader, DbSession
 from service_platform.identity.jwks import JWKS_PATH
 from service_platform.ratelimit import limit
 from service_platform.routing import Router

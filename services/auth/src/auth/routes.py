@@ -16,7 +16,7 @@ from auth.schemas import (
     SessionView,
 )
 from auth.service import ADMIN, EmailTaken, WrongPassword
-from service_platform.database import DbReader, DbSession
+from service_platform.database.session import DbReader, DbSession
 from service_platform.errors import Conflict, InvalidCursor, NotFound, responses
 from service_platform.identity import Principal, RequireRole
 from service_platform.pagination import Page, PageOf

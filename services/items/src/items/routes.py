@@ -9,7 +9,7 @@ from items.dependencies import ItemReader, ItemWriter, WantedItems
 from items.repository import Record
 from items.schemas import ItemChange, ItemView, NewItem
 from items.service import ItemNotFound
-from service_platform.database import DbReader, DbSession
+from service_platform.database.session import DbReader, DbSession
 from service_platform.errors import BadRequest, InvalidCursor, PreconditionFailed, responses
 from service_platform.etags import IfMatch, IfNoneMatch, etag_for
 from service_platform.idempotency import IDEMPOTENCY_PROBLEMS, IdempotencyKey

@@ -5,7 +5,7 @@ from uuid import UUID
 
 from fastapi import Query, Response
 
-from service_platform.database import DbReader, DbSession, TheDatabase
+from service_platform.database.session import DbReader, DbSession, TheDatabase
 from service_platform.errors import BadRequest, InvalidCursor, PreconditionFailed, responses
 from service_platform.etags import IfMatch, IfNoneMatch, etag_for
 from service_platform.pagination import Page, PageOf, Slice

@@ -1,8 +1,9 @@
 """PostgreSQL through SQLAlchemy and asyncpg.
 
-`models.py` has the conventions of tables, `resource.py` what an application holds, `session.py`
-what a route asks for, `reader.py` the fast way to read, `migrate.py` the command that brings a
-database to the schema a service needs.
+`models.py` has the conventions of tables, `resource.py` what an application holds, `reader.py` the
+fast way to read, `migrate.py` the command that brings a database to the schema a service needs.
+What a route asks for is in `session.py`, to be imported from there: it brings FastAPI, which a
+migration, before each start of a pod, need not wait for.
 """
 
 from service_platform.database.models import (
@@ -15,7 +16,6 @@ from service_platform.database.models import (
 )
 from service_platform.database.reader import Reader
 from service_platform.database.resource import Database
-from service_platform.database.session import DbReader, DbSession, TheDatabase
 from service_platform.errors.database import DatabaseUnavailableError, on_violation
 
 __all__ = [
@@ -23,11 +23,8 @@ __all__ = [
     "NAMING_CONVENTION",
     "Database",
     "DatabaseUnavailableError",
-    "DbReader",
-    "DbSession",
     "Identified",
     "Reader",
-    "TheDatabase",
     "Timestamped",
     "Versioned",
     "new_metadata",

@@ -15,14 +15,11 @@ import asyncio
 import sys
 import time
 import zlib
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
-from alembic import command
-from alembic.config import Config
-from alembic.util import CommandError
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -87,7 +84,7 @@ async def up(service: str, settings: PlatformSettings) -> Status:
                 text(f"SET lock_timeout = '{round(TABLE_LOCK_WAIT_SECONDS * 1000)}'")
             )
             await connection.commit()
-            await _alembic(connection, migrations, lambda config: command.upgrade(config, "head"))
+            await _alembic(connection, migrations, "upgrade", "head")
     return before
 
 
@@ -117,16 +114,12 @@ async def new(service: str, settings: PlatformSettings, message: str) -> str | N
     """
     migrations = f"{service}.migrations"
     number = f"{len(revisions_of(migrations).order) + 1:04d}"
-    written: list[Any] = []
-
-    def write(config: Config) -> None:
-        made = command.revision(config, message, autogenerate=True, rev_id=number)
-        written.extend(made if isinstance(made, list) else [made])
-
     async with _connected(settings) as connection:
-        await _alembic(connection, migrations, write)
-    paths = [script.path for script in written if script is not None]
-    return paths[0] if paths else None
+        made = await _alembic(
+            connection, migrations, "revision", message, autogenerate=True, rev_id=number
+        )
+    written = [script for script in (made if isinstance(made, list) else [made]) if script]
+    return str(written[0].path) if written else None
 
 
 async def wait_for_database(service: str, settings: PlatformSettings, seconds: float) -> None:
@@ -208,20 +201,25 @@ async def _status(connection: AsyncConnection, migrations: str) -> Status:
 
 
 async def _alembic(
-    connection: AsyncConnection, migrations: str, work: Callable[[Config], None]
-) -> None:
-    """Run an Alembic command on the connection."""
+    connection: AsyncConnection, migrations: str, name: str, *arguments: Any, **options: Any
+) -> Any:
+    """Run one of Alembic's commands on the connection; what it returns."""
+    # Most pods start with nothing to migrate, and need not wait for this import.
+    from alembic import command  # noqa: PLC0415
+    from alembic.config import Config  # noqa: PLC0415
+    from alembic.util import CommandError  # noqa: PLC0415
+
     config = Config()
     config.set_main_option("script_location", str(folder_of(migrations)).replace("%", "%%"))
     config.set_main_option("file_template", "%%(rev)s_%%(slug)s")
     config.set_main_option("path_separator", "os")
 
-    def run(sync_connection: Any) -> None:
+    def run(sync_connection: Any) -> Any:
         config.attributes["connection"] = sync_connection
-        work(config)
+        return getattr(command, name)(config, *arguments, **options)
 
     try:
-        await connection.run_sync(run)
+        result = await connection.run_sync(run)
         await connection.commit()
     except CommandError as error:
         if "not up to date" in str(error):
@@ -231,6 +229,7 @@ async def _alembic(
         raise MigrationError(message) from error
     except SQLAlchemyError as error:
         raise MigrationError(_explained(error)) from error
+    return result
 
 
 def _explained(error: SQLAlchemyError) -> str:

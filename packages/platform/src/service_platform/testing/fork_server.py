@@ -1,7 +1,7 @@
 """Runs Python programs in forks of a process that has imported the packages services are made of.
 
-A service needs most of a second of processor time for these imports, a fork has them for less than a
-tenth of that. What is forked is a process like any other: its own signals, settings, output and
+A service needs most of a second of processor time for these imports, a fork has them for less than
+a tenth of that. What is forked is a process like any other: its own signals, settings, output and
 end. Started and spoken to by `programs`; like `launcher`, it is a program of its own, so that
 nothing of the tests' process (threads, patches, settings) is in what it forks.
 

@@ -58,6 +58,8 @@ class ForkedProcess:
         Raises:
             subprocess.TimeoutExpired: it went on for longer.
         """
+        if self.returncode is not None:
+            return self.returncode
         # Others may ask meanwhile, so waiting is done without the lock.
         told, _, _ = select.select([self._reports], [], [], timeout)
         if not told:

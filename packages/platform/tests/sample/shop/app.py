@@ -7,7 +7,8 @@ from starlette.responses import Response
 
 from service_platform.app import create_app as create_platform_app
 from service_platform.cache import Cache
-from service_platform.database import Database, DbReader, DbSession
+from service_platform.database import Database
+from service_platform.database.session import DbReader, DbSession
 from service_platform.errors import responses
 from service_platform.idempotency import IDEMPOTENCY_PROBLEMS, IdempotencyKey
 from service_platform.pagination import Keyset, Page, PageOf, fetch_page
