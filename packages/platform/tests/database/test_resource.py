@@ -9,7 +9,7 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from service_platform.database import Database, DatabaseUnavailableError
-from service_platform.errors.database import sqlstate
+from service_platform.errors.database import database_problem, sqlstate
 from service_platform.resources import HealthCheckError, Resource
 from service_platform.settings import PlatformSettings
 from service_platform.testing.databases import TestDatabases, migrate
@@ -189,6 +189,84 @@ async def test_reads_in_flight_survive_a_restart(
     for reader in readers:
         reader.cancel()
     await asyncio.gather(*readers, return_exceptions=True)
+
+
+class LastWords:
+    """Passes everything on to a server; says to clients what a server says before it goes.
+
+    The real one then closes the sockets, one after the other, in microseconds. Here the oldest
+    connection stays open.
+    """
+
+    FIELDS = b"SFATAL\0VFATAL\0C57P01\0Mterminating connection\0\0"
+
+    def __init__(self, server: LocalPostgres) -> None:
+        self._server = server
+        self._clients: list[asyncio.StreamWriter] = []
+        self._copying: list[asyncio.Task[None]] = []
+
+    async def __aenter__(self) -> "LastWords":
+        self._listener = await asyncio.start_server(self._forward, "127.0.0.1", 0)
+        self.port: int = self._listener.sockets[0].getsockname()[1]
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        self._listener.close()
+        for each in self._copying:
+            each.cancel()
+        await asyncio.gather(*self._copying, return_exceptions=True)
+
+    def say(self) -> None:
+        clients, self._clients = self._clients, []
+        for each in clients:
+            each.write(b"E" + (len(self.FIELDS) + 4).to_bytes(4, "big") + self.FIELDS)
+        for each in clients[1:]:
+            each.close()
+
+    async def _forward(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        up = await asyncio.open_connection("127.0.0.1", self._server.port)
+        self._clients.append(writer)
+        self._copying += [
+            asyncio.create_task(self._copy(reader, up[1])),
+            asyncio.create_task(self._copy(up[0], writer)),
+        ]
+
+    async def _copy(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while (data := await reader.read(65_536)) and not writer.is_closing():
+                writer.write(data)
+        finally:
+            writer.close()
+
+
+async def test_connections_that_are_about_to_be_closed_are_replaced(
+    mortal_server: LocalPostgres,
+) -> None:
+    url = mortal_server.url_for("shop", user="shop", password=PASSWORD)
+    async with LastWords(mortal_server) as proxy:
+        settings = make_settings(
+            url.replace(str(mortal_server.port), str(proxy.port)),
+            database_pool_size=1,
+            database_max_overflow=1,
+        )
+        database = Database(settings, migrations="shop.migrations")
+        slow = select(literal(1)).where(func.pg_sleep(0.2).is_not(None))
+        async with database.engine.connect() as idle:
+            await idle.execute(ONE)
+            reading = asyncio.create_task(database.reader.scalar(slow))
+            await asyncio.sleep(0.1)
+        proxy.say()
+        assert await reading == 1, "a read is tried once more, and not on the idle connection"
+
+        proxy.say()
+        await asyncio.sleep(0.05)
+        with pytest.raises(SQLAlchemyError) as caught:
+            await database.run(lambda session: session.execute(ONE))
+        problem = database_problem(caught.value)
+        assert problem is not None
+        assert problem.status == 503
+        await database.run(lambda session: session.execute(ONE))
+        await database.stop()
 
 
 async def test_a_server_that_is_away_is_told_at_once_and_used_again(

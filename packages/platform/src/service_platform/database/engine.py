@@ -30,6 +30,8 @@ RESTARTING: Final = (
     asyncpg.CrashShutdownError,
 )
 """How a server looks to new connections while it goes down and comes back."""
+LAST_WORDS: Final = frozenset({"57P01", "57P02", "57P03"})
+"""SQLSTATEs with which a server ends a connection."""
 
 pool_in_use = Gauge(
     "database_pool_connections_in_use",
@@ -236,9 +238,23 @@ def _tell_lost_connections(context: ExceptionContext) -> None:
     """Name a server that stopped answering; keep row values out of error messages."""
     error = context.original_exception
     conceal_values(error.__cause__, error, context.sqlalchemy_exception)
+    if error.__cause__ is not None and ends_connection(error.__cause__):
+        context.is_disconnect = True
     if isinstance(error, TimeoutError):
         context.is_disconnect = True
         raise DatabaseUnavailableError("no_answer") from error
+
+
+def ends_connection(error: BaseException) -> bool:
+    """Say whether a connection is of no more use after this error of the driver.
+
+    The driver knows a connection as open until the socket is closed. In the moment before, when the
+    server has said its last words, it is in a state that it only calls an internal error.
+    """
+    return (
+        isinstance(error, OSError | asyncpg.PostgresConnectionError | asyncpg.InternalClientError)
+        or getattr(error, "sqlstate", None) in LAST_WORDS
+    )
 
 
 def conceal_values(cause: BaseException | None, *wrappers: BaseException | None) -> None:
@@ -259,4 +275,10 @@ def conceal_values(cause: BaseException | None, *wrappers: BaseException | None)
                 error.args = ("a value is not acceptable (concealed)",)
 
 
-__all__ = ["Connector", "conceal_values", "make_engine", "make_migration_engine"]
+__all__ = [
+    "Connector",
+    "conceal_values",
+    "ends_connection",
+    "make_engine",
+    "make_migration_engine",
+]

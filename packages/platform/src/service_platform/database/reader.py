@@ -10,7 +10,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final, TypeAlias, TypeVar, TypeVarTuple
 from weakref import WeakKeyDictionary
 
-import asyncpg
 from sqlalchemy import BindParameter, Float, Row, Select, TypeDecorator
 from sqlalchemy.engine import Dialect
 from sqlalchemy.engine.result import SimpleResultMetaData
@@ -22,7 +21,7 @@ from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.types import TypeEngine
 from sqlalchemy.util import LRUCache, greenlet_spawn
 
-from service_platform.database.engine import conceal_values
+from service_platform.database.engine import conceal_values, ends_connection
 from service_platform.errors.database import DatabaseUnavailableError
 
 T = TypeVar("T")
@@ -36,7 +35,6 @@ FLOAT8: Final = 701
 NUMERIC: Final = 1700
 """Type numbers of PostgreSQL (`pg_type.oid`)."""
 _NOTHING: Final[Mapping[str, Any]] = {}
-_LOST_STATES: Final = frozenset({"57P01", "57P02", "57P03"})
 
 
 class Reader:
@@ -137,9 +135,10 @@ class Reader:
                 else:
                     records = await connection.fetch(sql, *values)
             except Exception as error:
-                lost = _is_lost(connection, error)
+                lost = ends_connection(error) or connection.is_closed()
                 if lost:
-                    borrowed.invalidate(error)
+                    # As the engine does: the other idle ones are most likely lost, too.
+                    self._sync_engine.pool._invalidate(borrowed, error)  # noqa: SLF001
                 await self._give_back(borrowed)
                 if lost and not last and not isinstance(error, TimeoutError):
                     continue
@@ -322,15 +321,6 @@ def _require_columns(statement: Select[Any]) -> None:
                 "A Reader returns columns: select the columns the response needs, or load the "
                 "entity through a session."
             )
-
-
-def _is_lost(connection: Any, error: Exception) -> bool:
-    """Say whether the connection is gone, or in a state nobody knows."""
-    return (
-        isinstance(error, OSError | asyncpg.PostgresConnectionError | asyncpg.InternalClientError)
-        or getattr(error, "sqlstate", None) in _LOST_STATES
-        or connection.is_closed()
-    )
 
 
 __all__ = ["Reader"]
