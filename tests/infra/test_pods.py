@@ -77,12 +77,11 @@ def test_the_journeys_pass_against_the_images(pods: dict[str, Pod]) -> None:
     """
     inherited = {key: value for key, value in os.environ.items() if "PYTEST" not in key}
     addresses = {f"E2E_{name.upper()}_URL": f"http://{pods[name].address}" for name in pods}
-    own_processes = "--ignore=tests/e2e/identity"
     browser = "--ignore-glob=tests/e2e/*docs*.py"
     done = subprocess.run(
         [
             *[sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"],
-            *["tests/e2e", own_processes, browser],
+            *["tests/e2e", browser],
         ],
         cwd=ROOT, env=inherited | addresses, capture_output=True, text=True, check=False,
         timeout=300,

@@ -50,6 +50,8 @@ async def status(
         (('"2" ,,  "3",',), 200),
         (('"2"', '"3"'), 200),
         (("*",), 200),
+        (('"3-gzip"',), 200),  # the compressed form of the same version
+        (('"2-gzip"',), 412),
         (('W/"3"',), 412),  # If-Match compares strongly: a weak tag never matches
         (('"2,3"',), 412),
         (('"3',), 400),
@@ -104,3 +106,13 @@ def test_a_tag_may_contain_anything_but_quotes_and_controls() -> None:
     for wrong in ('"a b"', '"\x7f"', '""x', '"a"b'):
         with pytest.raises(ValueError, match="entity tags"):
             parse_tags([wrong])
+
+
+@pytest.mark.parametrize(
+    ("known", "told"), [('"3"', '"3"'), ('"3-gzip"', '"3-gzip"'), ('"3-gzip", "3"', '"3"')]
+)
+async def test_not_modified_names_the_form_that_the_client_has(
+    client: AsyncClient, known: str, told: str
+) -> None:
+    answer = await client.get("/thing", headers={"if-none-match": known})
+    assert (answer.status_code, answer.headers["etag"]) == (304, told)

@@ -1,9 +1,11 @@
 """Calls to another service, over real connections to a real server."""
 
 import asyncio
+import time
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from email.utils import formatdate
 
 import httpx2
 import pytest
@@ -28,13 +30,14 @@ class Other:
         self.failures = 0
         self.status = 503
         self.headers: dict[str, str] = {}
+        self.with_failures: dict[str, str] = {}
 
     async def answer(self, request: Request) -> Response:
         self.calls[request.method] += 1
         self.headers = dict(request.headers)
         if self.failures:
             self.failures -= 1
-            return Response(status_code=self.status)
+            return Response(status_code=self.status, headers=self.with_failures)
         return JSONResponse({"ok": True})
 
     async def hang(self, _: Request) -> Response:
@@ -65,7 +68,7 @@ def other() -> Other:
 @pytest.fixture
 async def client(other: Other) -> AsyncIterator[ServiceClient]:
     async with serving(other) as url:
-        client = ServiceClient(PlatformSettings(project_name="items"), url, timeout_seconds=2)
+        client = ServiceClient(PlatformSettings(project_name="items"), url, timeout_seconds=3)
         await client.start()
         yield client
         await client.stop()
@@ -89,6 +92,34 @@ async def test_a_passing_failure_is_not_seen(
     other.failures, other.status = 2, status
     assert (await client.request("GET", "/thing")).status_code == 200
     assert other.calls["GET"] == 3
+
+
+@pytest.mark.parametrize("form", ["seconds", "date"])
+async def test_a_service_is_not_asked_again_before_the_time_it_names(
+    client: ServiceClient, other: Other, form: str
+) -> None:
+    began = time.time()
+    # A date has no fractions: up to a second of the two is lost.
+    named = formatdate(began + 2, usegmt=True) if form == "date" else "1"
+    other.failures, other.with_failures = 1, {"retry-after": named}
+    assert (await client.request("GET", "/thing")).status_code == 200
+    assert time.time() - began >= 1
+    assert other.calls["GET"] == 2
+
+
+@pytest.mark.parametrize("named", ["3600", "Wed, 21 Oct 2099 07:28:00 GMT"])
+async def test_a_time_beyond_the_deadline_is_not_waited_for(
+    client: ServiceClient, other: Other, named: str
+) -> None:
+    other.failures, other.with_failures = 1, {"retry-after": named}
+    with pytest.raises(ServiceUnavailable):
+        await client.request("GET", "/thing")
+    assert other.calls["GET"] == 1
+
+
+async def test_a_time_that_cannot_be_read_is_ignored(client: ServiceClient, other: Other) -> None:
+    other.failures, other.with_failures = 2, {"retry-after": "soon"}
+    assert (await client.request("GET", "/thing")).status_code == 200
 
 
 async def test_what_may_have_an_effect_is_sent_once(client: ServiceClient, other: Other) -> None:

@@ -211,6 +211,32 @@ async def test_null_takes_description_and_price_away(
     assert (changed.json()["description"], changed.json()["price"]) == (None, None)
 
 
+async def test_a_change_that_says_nothing_changes_nothing(
+    client: AsyncClient, mine: dict[str, str]
+) -> None:
+    made = await add(client, mine)
+    place, seen = made.headers["location"], {**mine, "if-match": made.headers["etag"]}
+    same = await client.patch(place, json={}, headers=seen)
+    assert same.status_code == 200
+    assert (same.headers["etag"], same.json()) == (made.headers["etag"], made.json())
+    await client.patch(place, json={"price": 1}, headers=mine)
+    assert (await client.patch(place, json={}, headers=seen)).status_code == 412
+
+
+async def test_the_tag_of_a_compressed_answer_is_accepted(
+    client: AsyncClient, mine: dict[str, str]
+) -> None:
+    made = await add(client, mine, description="long " * 500)
+    place = made.headers["location"]
+    read = await client.get(place, headers={**mine, "accept-encoding": "gzip"})
+    assert (read.headers["content-encoding"], read.headers["etag"]) == ("gzip", '"1-gzip"')
+    known = {**mine, "if-none-match": read.headers["etag"]}
+    assert (await client.get(place, headers=known)).status_code == 304
+    seen = {**mine, "if-match": read.headers["etag"]}
+    assert (await client.patch(place, json={"price": 1}, headers=seen)).status_code == 200
+    assert (await client.patch(place, json={"price": 2}, headers=seen)).status_code == 412
+
+
 async def test_a_change_of_what_has_changed_meanwhile_is_refused(
     client: AsyncClient, mine: dict[str, str]
 ) -> None:

@@ -62,6 +62,16 @@ async def test_a_change_touches_only_what_it_names(client: AsyncClient, tokens: 
     assert (cleared.json()["bio"], cleared.json()["locale"]) == (None, "de-CH")
 
 
+async def test_a_change_that_says_nothing_changes_nothing(
+    client: AsyncClient, tokens: TestTokens
+) -> None:
+    headers = tokens.headers()
+    before = await client.get(ME, headers=headers)
+    same = await client.patch(ME, json={}, headers=headers)
+    assert same.status_code == 200
+    assert (same.headers["etag"], same.json()) == (before.headers["etag"], before.json())
+
+
 async def test_a_change_of_what_has_changed_meanwhile_is_refused(
     client: AsyncClient, tokens: TestTokens
 ) -> None:

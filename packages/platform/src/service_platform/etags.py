@@ -11,7 +11,7 @@ if_match.require(item.version)
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Final
 
 from fastapi import Depends, Header, Request
@@ -20,6 +20,8 @@ from starlette.responses import Response
 from service_platform.errors import BadRequest, PreconditionFailed
 
 MAX_TAGS: Final = 50
+GZIP_SUFFIX: Final = "-gzip"
+"""Ends the tag of a compressed answer, whose bytes are others (RFC 9110, section 8.8.3.3)."""
 
 _entity_tag: Final = re.compile(r'(W/)?"([\x21\x23-\x7e\x80-\xff]*)"')
 _separator: Final = re.compile(r"[ \t]*(?:,[ \t]*)+|[ \t]*$")
@@ -28,6 +30,17 @@ _separator: Final = re.compile(r"[ \t]*(?:,[ \t]*)+|[ \t]*$")
 def etag_for(version: int) -> str:
     """The strong entity tag of a version, quotes included."""
     return f'"{version}"'
+
+
+def compressed_tag(etag: bytes) -> bytes:
+    """The tag of the same version in compressed form."""
+    return etag if etag.startswith(b"W/") else b'%b%b"' % (etag[:-1], GZIP_SUFFIX.encode())
+
+
+def _forms(etag: str) -> tuple[str, str]:
+    """Opaque parts of a version's tags, as it is and compressed: to a change they are the same."""
+    opaque = etag[1:-1]
+    return opaque, opaque + GZIP_SUFFIX
 
 
 class EntityTags:
@@ -49,11 +62,11 @@ class EntityTags:
 
     def match_strongly(self, etag: str) -> bool:
         """Strong comparison (section 8.8.3.2): both strong and equal."""
-        return self.any or etag[1:-1] in self.strong
+        return self.any or not self.strong.isdisjoint(_forms(etag))
 
     def match_weakly(self, etag: str) -> bool:
         """Weak comparison: equal, whether strong or weak."""
-        return self.match_strongly(etag) or etag[1:-1] in self.weak
+        return self.match_strongly(etag) or not self.weak.isdisjoint(_forms(etag))
 
 
 class MatchCondition(EntityTags):
@@ -81,11 +94,19 @@ class NoneMatchCondition(EntityTags):
 
     __slots__ = ()
 
-    def not_modified(self, etag: str) -> Response | None:
-        """The 304 where the client has this version, else `None` (section 15.4.5)."""
+    def not_modified(self, etag: str, headers: Mapping[str, str] | None = None) -> Response | None:
+        """The 304 where the client has this version, else `None` (section 15.4.5).
+
+        Args:
+            etag: of the version.
+            headers: others that a 200 would have and caches go by, such as `Cache-Control`.
+        """
         if not self.given or not self.match_weakly(etag):
             return None
-        return Response(status_code=304, headers={"etag": etag})
+        plain, compressed = _forms(etag)
+        has_compressed = compressed in self.strong and plain not in self.strong
+        known = f'"{compressed}"' if has_compressed else etag
+        return Response(status_code=304, headers={**(headers or {}), "etag": known})
 
 
 def parse_tags(lines: Sequence[str]) -> tuple[list[tuple[bool, str]], bool]:
@@ -138,8 +159,11 @@ async def if_none_match(
     ] = None,
 ) -> NoneMatchCondition:
     """The `If-None-Match` of the request; one that cannot be read is ignored and costs a 200."""
-    if if_none_match is None:
-        return _NOTHING_KNOWN
+    return _NOTHING_KNOWN if if_none_match is None else known_to(request)
+
+
+def known_to(request: Request) -> NoneMatchCondition:
+    """The same for what is no endpoint of FastAPI's."""
     try:
         tags, any_tag = parse_tags(request.headers.getlist("if-none-match"))
     except ValueError:
@@ -159,6 +183,8 @@ __all__ = [
     "IfNoneMatch",
     "MatchCondition",
     "NoneMatchCondition",
+    "compressed_tag",
     "etag_for",
+    "known_to",
     "parse_tags",
 ]

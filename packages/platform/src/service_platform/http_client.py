@@ -10,7 +10,9 @@ id and does not work for a caller that has given up.
 
 import asyncio
 import random
+import time
 from collections.abc import Mapping
+from email.utils import parsedate_to_datetime
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -103,7 +105,8 @@ class ServiceClient:
 
         A call is repeated, after a pause that grows and varies, when it found no connection, or,
         where repeating does no harm (idempotent method or `Idempotency-Key`), when it was answered
-        429, 502, 503 or 504 or broke off.
+        429, 502, 503 or 504 or broke off. `Retry-After` is kept; where it leaves no time for
+        another attempt, the call ends at once.
 
         Returns:
             The answer, whatever its status beyond those.
@@ -128,10 +131,11 @@ class ServiceClient:
                     answer = await self._try(outgoing, repeatable)
                     if answer is not None and answer.status_code not in WORTH_ANOTHER_TRY:
                         return answer
+                    pause = _pause(attempt, answer)
                     last = attempt == self._attempts or not (repeatable or answer is None)
-                    if last or not self._may_retry():
+                    if last or loop.time() + pause > deadline or not self._may_retry():
                         break
-                    await asyncio.sleep(_pause(attempt, answer))
+                    await asyncio.sleep(pause)
         except TimeoutError:
             log.warning("call_timed_out", method=method, service=self.name)
             raise GatewayTimeout from None
@@ -198,8 +202,18 @@ def _pause(attempt: int, answer: httpx2.Response | None) -> float:
     """Seconds before the next attempt: random up to a bound that doubles, or what was asked for."""
     bound = min(LONGEST_PAUSE_SECONDS, FIRST_PAUSE_SECONDS * 2 ** (attempt - 1))
     pause = random.uniform(0, bound)  # noqa: S311 - not a secret
-    asked = answer.headers.get("retry-after", "") if answer is not None else ""
-    return max(pause, float(asked)) if asked.isdigit() else pause
+    return pause if answer is None else max(pause, _asked_pause(answer))
+
+
+def _asked_pause(answer: httpx2.Response) -> float:
+    """Seconds of a `Retry-After`, which is a number or a date (RFC 9110, section 10.2.3)."""
+    asked = answer.headers.get("retry-after", "")
+    if asked.isdecimal():
+        return float(asked)
+    try:
+        return parsedate_to_datetime(asked).timestamp() - time.time()
+    except ValueError:
+        return 0.0
 
 
 __all__ = ["ServiceClient"]

@@ -46,8 +46,15 @@ async def page(_: Request) -> Response:
     return Response("<p>", headers={"content-security-policy": "default-src 'self'"})
 
 
+async def tagged(request: Request) -> Response:
+    etag = 'W/"3"' if "weak" in request.query_params else '"3"'
+    content = "x" * (10 if "small" in request.query_params else 2000)
+    return PlainTextResponse(content, headers={"etag": etag})
+
+
 ROUTES = [
     Route("/hello", hello),
+    Route("/tagged", tagged),
     Route("/fail", fail),
     Route("/missing", missing),
     Route("/hang", hang),
@@ -153,6 +160,16 @@ async def test_large_answers_are_compressed_on_request(client: httpx2.AsyncClien
     assert packed.headers["content-encoding"] == "gzip"
     assert "content-encoding" not in plain.headers
     assert packed.text == plain.text
+
+
+async def test_compressed_content_has_an_entity_tag_of_its_own(client: httpx2.AsyncClient) -> None:
+    packed = await client.get("/tagged", headers={"accept-encoding": "gzip"})
+    plain = await client.get("/tagged", headers={"accept-encoding": "identity"})
+    small = await client.get("/tagged?small=1", headers={"accept-encoding": "gzip"})
+    weak = await client.get("/tagged?weak=1", headers={"accept-encoding": "gzip"})
+    assert [each.headers["etag"] for each in (packed, plain, small, weak)] == [
+        '"3-gzip"', '"3"', '"3"', 'W/"3"',
+    ]  # fmt: skip
 
 
 async def test_while_draining_connections_are_closed() -> None:

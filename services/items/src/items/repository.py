@@ -107,12 +107,12 @@ async def version_to_change(session: AsyncSession, owner_id: UUID, item_id: UUID
 async def change_item(
     session: AsyncSession, owner_id: UUID, item_id: UUID, values: Mapping[str, Any]
 ) -> Record:
-    """Write new values, as the next version."""
+    """Write new values, as the next version; without any, it stays the version it is."""
+    own = (Item.id == item_id, Item.owner_id == owner_id)
+    if not values:
+        return (await session.execute(select(*COLUMNS).where(*own))).one()
     changed = await session.execute(
-        update(Item)
-        .where(Item.id == item_id, Item.owner_id == owner_id)
-        .values(**values, version=Item.version + 1)
-        .returning(*COLUMNS)
+        update(Item).where(*own).values(**values, version=Item.version + 1).returning(*COLUMNS)
     )
     return changed.one()
 

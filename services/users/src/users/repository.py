@@ -82,7 +82,10 @@ async def version_to_change(session: AsyncSession, account_id: UUID) -> int | No
 async def change_profile(
     session: AsyncSession, account_id: UUID, values: Mapping[str, Any]
 ) -> Record:
-    """Write new values, as the next version."""
+    """Write new values, as the next version; without any, it stays the version it is."""
+    if not values:
+        same = select(*COLUMNS).where(Profile.id == account_id)
+        return (await session.execute(same)).one()
     changed = await session.execute(
         update(Profile)
         .where(Profile.id == account_id)

@@ -10,6 +10,8 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
+from service_platform.etags import known_to
+
 MEDIA_TYPES: Final = {
     "favicon-32x32.png": "image/png",
     "redoc-setup.js": "text/javascript; charset=utf-8",
@@ -53,8 +55,8 @@ async def serve_asset(request: Request) -> Response:
         "etag": f'"{digest}"',
         "vary": "Accept-Encoding",
     }
-    if request.headers.get("if-none-match") == f'"{digest}"':
-        return Response(status_code=304, headers=headers)
+    if same := known_to(request).not_modified(headers["etag"], headers):
+        return same
     if "gzip" in request.headers.get("accept-encoding", ""):
         headers["content-encoding"] = "gzip"
     else:

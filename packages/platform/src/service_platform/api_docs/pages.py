@@ -12,6 +12,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from service_platform.api_docs.assets import ROUTE, asset_path, serve_asset
+from service_platform.etags import known_to
 from service_platform.settings import PlatformSettings
 
 _PAGE: Final = """<!doctype html>
@@ -72,9 +73,9 @@ def docs_routes(settings: PlatformSettings, app: FastAPI) -> list[Route]:
         content = orjson.dumps(app.openapi())
         etag = f'"{hashlib.sha256(content).hexdigest()[:16]}"'
         headers = {"etag": etag, "cache-control": "no-cache"}
-        if request.headers.get("if-none-match") == etag:
-            return Response(status_code=304, headers=headers)
-        return Response(content, media_type="application/json", headers=headers)
+        return known_to(request).not_modified(etag, headers) or Response(
+            content, media_type="application/json", headers=headers
+        )
 
     endpoints = {
         "/docs": docs,

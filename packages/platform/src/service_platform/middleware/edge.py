@@ -24,6 +24,7 @@ from service_platform.context import (
     current,
 )
 from service_platform.errors import GatewayTimeout, InternalError, Problem, ServiceUnavailable
+from service_platform.etags import compressed_tag
 from service_platform.logging import get_logger
 from service_platform.metrics import observe_request, requests_in_flight
 from service_platform.middleware import body_limit, security_headers
@@ -168,7 +169,7 @@ class EdgeMiddleware:
             scope, send = {**scope, "method": "GET"}, _without_body(send)
         accepted = headers.get(b"accept-encoding")
         if accepted is not None and b"gzip" in accepted:
-            await self._compressing_app(scope, receive, send)
+            await self._compressing_app(scope, receive, _tagging_compressed(send))
         else:
             await self._app(scope, receive, send)
 
@@ -253,3 +254,19 @@ def _without_body(send: Send) -> Send:
         await send(message)
 
     return send_headers_only
+
+
+def _tagging_compressed(send: Send) -> Send:
+    """`send` that gives compressed content an entity tag of its own (RFC 9110, section 8.8.3)."""
+
+    async def send_tagged(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            headers = message["headers"]
+            if (b"content-encoding", b"gzip") in headers:
+                message["headers"] = [
+                    (name, compressed_tag(value) if name == b"etag" else value)
+                    for name, value in headers
+                ]
+        await send(message)
+
+    return send_tagged
