@@ -164,28 +164,31 @@ async def test_reads_in_flight_survive_a_restart(
     connected: Connect, mortal_server: LocalPostgres
 ) -> None:
     database = connected(database_pool_size=5)
-    done = asyncio.Semaphore(0)
+    reads = [asyncio.Semaphore(0) for _ in range(8)]
 
     def crash() -> None:
         mortal_server.kill()
         mortal_server.start()
 
-    async def keep_reading() -> None:
+    async def keep_reading(done: asyncio.Semaphore) -> None:
         while await database.reader.scalar(ONE) == 1:
             done.release()
 
     async def some_reads() -> None:
-        for _ in range(50):
-            await done.acquire()
+        """Waits until each reader has read anew: one read need not survive two restarts."""
+        for done in reads:
+            while not done.locked():
+                await done.acquire()
+        for done in reads:
+            for _ in range(5):
+                await done.acquire()
 
-    readers = [asyncio.create_task(keep_reading()) for _ in range(8)]
-    for way in (mortal_server.restart, crash):
-        await some_reads()
-        await asyncio.to_thread(way)
-        done = asyncio.Semaphore(0)
+    readers = [asyncio.create_task(keep_reading(done)) for done in reads]
+    for way in (mortal_server.restart, crash, lambda: None):
         progress = asyncio.create_task(some_reads())
         await asyncio.wait([progress, *readers], return_when=asyncio.FIRST_COMPLETED)
         assert progress.done(), [reader for reader in readers if reader.done()]
+        await asyncio.to_thread(way)
     for reader in readers:
         reader.cancel()
     await asyncio.gather(*readers, return_exceptions=True)

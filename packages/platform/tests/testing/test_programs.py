@@ -100,11 +100,13 @@ def test_ctrl_c_ends_programs_and_not_their_server(tmp_path: Path) -> None:
     assert run(tmp_path, "print('more')").stdout == "more\n"
 
 
-def test_end_ends_everything(tmp_path: Path) -> None:
+def test_end_ends_everything(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(programs, "_servers", {})  # other tests' services run on in this process's
     process = start_waiting(tmp_path)
     programs.end()
     assert process.wait(20) == -signal.SIGKILL
     assert run(tmp_path, "print('more')").stdout == "more\n"
+    programs.end()
 
 
 def test_programs_share_nothing_they_import(tmp_path: Path) -> None:

@@ -11,8 +11,9 @@ from sqlalchemy import Engine, event
 from sqlalchemy.engine.interfaces import ExceptionContext
 from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
-from sqlalchemy.pool import AsyncAdaptedQueuePool, NullPool
+from sqlalchemy.pool import NullPool
 
+from service_platform.database.pool import FairPool
 from service_platform.errors.database import DatabaseUnavailableError
 from service_platform.settings import PlatformSettings
 
@@ -177,13 +178,14 @@ class _Deferred:
 def make_engine(settings: PlatformSettings, connector: Connector) -> AsyncEngine:
     """The engine of a service: a bounded pool whose connections are prepared and reused.
 
-    Idle connections are taken last in, first out, so that a burst's extra ones come to rest. No
-    query is spent to see whether one still lives: the driver hears of a closed socket at once.
+    Requests get connections in the order they asked. Idle ones are taken last in, first out, so
+    that a burst's extra ones come to rest. No query is spent to see whether one still lives: the
+    driver hears of a closed socket at once.
     """
     engine = create_async_engine(
         "postgresql+asyncpg://",
         async_creator=connector,
-        poolclass=AsyncAdaptedQueuePool,
+        poolclass=FairPool,
         pool_size=settings.database_pool_size,
         max_overflow=settings.database_max_overflow,
         pool_timeout=settings.database_pool_timeout_seconds,
