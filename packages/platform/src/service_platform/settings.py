@@ -225,6 +225,10 @@ class PlatformSettings(BaseSettings):
         validation_alias=AliasChoices("workers", "web_concurrency"),
         description="Server processes on one machine; 1 under an orchestrator.",
     )
+    acceleration: bool = Field(
+        True,
+        description="Replace code of FastAPI, uvicorn and SQLAlchemy by faster equivalents.",
+    )
     max_body_bytes: int = Field(
         1_048_576, ge=1_024, le=1_073_741_824, description="Larger bodies are refused (413)."
     )
