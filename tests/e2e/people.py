@@ -8,8 +8,8 @@ from typing import Any
 from httpx2 import AsyncClient, Response
 from tests.e2e.system import OWN_PATHS, System
 
-from service_platform.testing.services import RunningService
 from service_platform.tls import trusted
+from service_testing.services import RunningService
 
 PASSWORD = "a long phrase only we know"
 

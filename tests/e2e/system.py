@@ -11,10 +11,10 @@ from types import TracebackType
 from typing import Any
 from urllib.request import urlopen
 
-from service_platform.testing import programs
-from service_platform.testing.databases import TestDatabases
-from service_platform.testing.local_servers import HOST, LocalValkey, free_port
-from service_platform.testing.services import CHEAP_HASHES, RunningService, environment_of
+from service_testing import programs
+from service_testing.databases import TestDatabases
+from service_testing.local_servers import HOST, LocalValkey, free_port
+from service_testing.services import CHEAP_HASHES, RunningService, environment_of
 
 SERVICES = ("auth", "users", "items")
 OWN_PATHS = {"auth": "/auth/me", "users": "/users/me", "items": "/items"}

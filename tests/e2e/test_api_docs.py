@@ -12,7 +12,7 @@ from tests.e2e.browser import Browser, Page, Request, find_browser
 from tests.e2e.people import PASSWORD, Person
 from tests.e2e.system import OWN_PATHS, SERVICES, System
 
-from service_platform.testing.plugin import servers_of
+from service_testing.plugin import servers_of
 
 PROGRAM = find_browser()
 OPERATIONS = {"/docs": ".opblock", "/redoc": '[id^="tag/"][id*="/operation/"]'}

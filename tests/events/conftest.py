@@ -12,7 +12,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from events_system import System
 
-from service_platform.testing.services import without_env_file
+from service_testing.services import without_env_file
 
 
 @pytest.fixture(scope="module")

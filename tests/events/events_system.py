@@ -15,10 +15,10 @@ from sqlalchemy import text
 
 from auth.settings import AuthSettings
 from service_platform.database import Database
-from service_platform.testing import programs
-from service_platform.testing.databases import TestDatabases
-from service_platform.testing.local_servers import LocalPostgres, LocalValkey
-from service_platform.testing.services import CHEAP_HASHES, RunningService, environment_of
+from service_testing import programs
+from service_testing.databases import TestDatabases
+from service_testing.local_servers import LocalPostgres, LocalValkey
+from service_testing.services import CHEAP_HASHES, RunningService, environment_of
 
 WAIT_SECONDS = 45.0
 SERVICES = ("auth", "users", "items")

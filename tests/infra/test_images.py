@@ -96,11 +96,9 @@ def test_it_holds_its_own_service_and_no_developer_tool(
 ) -> None:
     names = set(found["packages"])
     assert {service, "service_platform", "fastapi"} <= names
-    assert not {*SERVICES, "devtools", "pytest", "_pytest", "mypy", "ruff", "watchfiles"} & (
-        names - {service}
-    )
+    development = {"service_testing", "devtools", "pytest", "_pytest", "mypy", "ruff", "watchfiles"}
+    assert not {*SERVICES, *development} & (names - {service})
     assert "app.py" in found["platform"]
-    assert "testing" not in found["platform"]
 
 
 def test_it_holds_no_tests_no_tools_to_build_and_no_secrets(found: dict[str, list[str]]) -> None:

@@ -8,7 +8,7 @@ sys.path.insert(0, str(Path(__file__).parent / "support"))
 
 from local_system import System, free_offset
 
-from service_platform.testing import local_servers
+from service_testing import local_servers
 
 
 @pytest.fixture(scope="module")

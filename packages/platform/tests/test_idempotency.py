@@ -7,7 +7,7 @@ from sqlalchemy import func, select, text
 
 from service_platform.database import Database
 from service_platform.idempotency import forget_keys
-from service_platform.testing.sql_log import SqlLog
+from service_testing.sql_log import SqlLog
 
 PATH = "/api/v1/products"
 

@@ -13,7 +13,7 @@ from service_platform.database import Database
 from service_platform.errors import InvalidCursor
 from service_platform.ids import new_id
 from service_platform.pagination import CursorCodec, Keyset, PageParams, _pages, fetch_page
-from service_platform.testing.sql_log import SqlLog
+from service_testing.sql_log import SqlLog
 
 CODEC = CursorCodec(["k" * 40])
 COLUMNS = select(

@@ -21,7 +21,7 @@ from services.auth.tests.conftest import (
 from typer.testing import CliRunner, Result
 
 from auth.commands import app
-from service_platform.testing.services import SECRET_KEY
+from service_testing.services import SECRET_KEY
 
 Run = Callable[..., Result]
 

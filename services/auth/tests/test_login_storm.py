@@ -9,7 +9,7 @@ import httpx2
 import psutil
 from services.auth.tests.conftest import ME, PASSWORD, TOKEN, new_person
 
-from service_platform.testing.services import RunningService
+from service_testing.services import RunningService
 
 LIMIT = 256 * 1024 * 1024
 LOGINS = 200

@@ -12,7 +12,7 @@ from sqlalchemy import BigInteger, literal_column, select, text
 
 from service_platform.database import Database
 from service_platform.ids import new_id
-from service_platform.testing.tokens import TestTokens
+from service_testing.tokens import TestTokens
 
 MakeClient = Callable[..., AbstractAsyncContextManager[AsyncClient]]
 ITEMS = "/api/v1/items"

@@ -12,7 +12,7 @@ from service_platform.database import Database
 from service_platform.events import Message
 from service_platform.events.accounts import AccountClosed
 from service_platform.ids import new_id
-from service_platform.testing.tokens import TestTokens
+from service_testing.tokens import TestTokens
 from users.events import erase_profile
 from users.models import ClosedAccount, Profile
 

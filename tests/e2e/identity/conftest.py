@@ -12,8 +12,8 @@ from httpx2 import AsyncClient
 from tests.e2e.people import Person, new_person
 from tests.e2e.system import SERVICES, StartedSystem, System
 
-from service_platform.testing.databases import TestDatabases
-from service_platform.testing.services import RunningService
+from service_testing.databases import TestDatabases
+from service_testing.services import RunningService
 
 NewPerson = Callable[[], Awaitable[Person]]
 

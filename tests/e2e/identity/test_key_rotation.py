@@ -13,7 +13,7 @@ from tests.e2e.identity.conftest import UNLIMITED, NewPerson
 from tests.e2e.people import Person
 from tests.e2e.system import StartedSystem
 
-from service_platform.testing.databases import TestDatabases
+from service_testing.databases import TestDatabases
 
 QUICK = {
     "JWKS_MAX_AGE_SECONDS": "1",

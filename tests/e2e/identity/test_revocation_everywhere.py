@@ -8,7 +8,7 @@ from tests.e2e.identity.conftest import NewPerson, requests_to, within_a_second
 from tests.e2e.people import PASSWORD, Person, new_person
 from tests.e2e.system import StartedSystem
 
-from service_platform.testing.services import RunningService
+from service_testing.services import RunningService
 
 NEW_PASSWORD = "another phrase, just as long"
 

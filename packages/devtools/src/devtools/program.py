@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from devtools.project import ROOT
-from service_platform.testing.local_servers import launcher
+from service_testing.local_servers import launcher
 
 STOP_SECONDS: Final = 8.0
 POLL_SECONDS: Final = 0.03

@@ -13,7 +13,7 @@ from devtools.credentials import Credentials
 from devtools.environment import told
 from devtools.project import state_dir
 from devtools.state import State
-from service_platform.testing.local_servers import (
+from service_testing.local_servers import (
     HOST,
     LocalPostgres,
     LocalServer,

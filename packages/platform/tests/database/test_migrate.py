@@ -13,7 +13,7 @@ from sqlalchemy.pool import NullPool
 from service_platform.database import migrate
 from service_platform.revisions import MigrationsError, revisions_of
 from service_platform.settings import PlatformSettings
-from service_platform.testing.databases import TestDatabases
+from service_testing.databases import TestDatabases
 
 SAMPLE = Path(__file__).parents[1] / "sample"
 

@@ -24,7 +24,7 @@ from sqlalchemy.exc import DBAPIError, InvalidRequestError
 
 from service_platform.database import Database
 from service_platform.ids import new_id
-from service_platform.testing.sql_log import SqlLog
+from service_testing.sql_log import SqlLog
 
 
 class Colour(StrEnum):

@@ -12,8 +12,8 @@ from service_platform.database import Database, DatabaseUnavailableError
 from service_platform.errors.database import database_problem, sqlstate
 from service_platform.resources import HealthCheckError, Resource
 from service_platform.settings import PlatformSettings
-from service_platform.testing.databases import TestDatabases, migrate
-from service_platform.testing.local_servers import LocalPostgres
+from service_testing.databases import TestDatabases, migrate
+from service_testing.local_servers import LocalPostgres
 
 ONE = select(literal(1))
 PASSWORD = "secret-password"

@@ -14,7 +14,7 @@ from service_platform.database import Database
 from service_platform.database.session import DbReader, DbSession, TheDatabase
 from service_platform.errors import NotFound
 from service_platform.errors.database import sqlstate
-from service_platform.testing.sql_log import SqlLog
+from service_testing.sql_log import SqlLog
 
 
 def product(name: str, stock: int = 1) -> Product:

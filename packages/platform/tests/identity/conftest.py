@@ -21,8 +21,8 @@ from service_platform.identity import (
 )
 from service_platform.routing import Router
 from service_platform.settings import PlatformSettings
-from service_platform.testing.services import client_of, started
-from service_platform.testing.tokens import TestTokens
+from service_testing.services import client_of, started
+from service_testing.tokens import TestTokens
 
 
 class Issuer:

@@ -20,7 +20,7 @@ from service_platform.identity.access_tokens import (
     key_id,
     read,
 )
-from service_platform.testing.tokens import TestTokens, new_key
+from service_testing.tokens import TestTokens, new_key
 
 MINE = "/api/v1/things/mine"
 RULES = TokenRules(issuer="https://auth.example", audience="items", algorithm="ES256")

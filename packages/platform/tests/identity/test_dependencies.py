@@ -6,7 +6,7 @@ import httpx2
 import pytest
 
 from service_platform.app import ServiceApp
-from service_platform.testing.tokens import TestTokens
+from service_testing.tokens import TestTokens
 
 MINE, OPEN, THINGS = "/api/v1/things/mine", "/api/v1/things/open", "/api/v1/things"
 

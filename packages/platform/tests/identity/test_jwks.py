@@ -19,8 +19,8 @@ from service_platform.identity.jwks import (
 from service_platform.identity.key_set import verification_keys
 from service_platform.resources import HealthCheckError
 from service_platform.settings import PlatformSettings
-from service_platform.testing.services import client_of, started
-from service_platform.testing.tokens import TestTokens, new_key
+from service_testing.services import client_of, started
+from service_testing.tokens import TestTokens, new_key
 
 
 class Clock:

@@ -10,7 +10,7 @@ from service_platform.errors import Unauthorized
 from service_platform.identity import TokenVerifier
 from service_platform.identity.revocation import Credential, Revocation, RevocationList
 from service_platform.settings import PlatformSettings
-from service_platform.testing.tokens import TestTokens
+from service_testing.tokens import TestTokens
 
 
 class Keys:

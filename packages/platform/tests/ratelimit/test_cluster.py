@@ -15,7 +15,7 @@ from redis import Redis
 
 from service_platform.ratelimit import Identity, Limiter, Policy, RedisStore
 from service_platform.ratelimit.cluster import slot_of
-from service_platform.testing.local_servers import LocalValkey, free_port
+from service_testing.local_servers import LocalValkey, free_port
 
 SLOTS = 16_384
 FIVE = (Policy.parse("5/minute", name="five", by="address"),)

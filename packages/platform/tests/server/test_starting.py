@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from service_platform.server.__main__ import main
-from service_platform.testing.services import without_env_file
+from service_testing.services import without_env_file
 
 HERE = Path(__file__).parent
 

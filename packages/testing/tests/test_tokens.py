@@ -9,7 +9,7 @@ from joserfc import jwt
 from joserfc.errors import BadSignatureError
 from joserfc.jwk import KeySet
 
-from service_platform.testing.tokens import TestTokens, new_key
+from service_testing.tokens import TestTokens, new_key
 
 
 def published(tokens: TestTokens) -> KeySet:

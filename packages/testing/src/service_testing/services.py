@@ -14,14 +14,14 @@ from fastapi import FastAPI
 from httpx2 import ASGITransport, AsyncClient
 
 from service_platform.settings import PlatformSettings
-from service_platform.testing import programs
-from service_platform.testing.local_servers import (
+from service_testing import programs
+from service_testing.local_servers import (
     HOST,
     POLL_SECONDS,
     LocalServerError,
     free_port,
 )
-from service_platform.testing.programs import ForkedProcess
+from service_testing.programs import ForkedProcess
 
 if TYPE_CHECKING:
     import pytest

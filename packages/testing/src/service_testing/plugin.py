@@ -48,19 +48,19 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from service_platform.testing import programs
-from service_platform.testing.local_servers import LocalPostgres, LocalValkey
-from service_platform.testing.run import REDIS_DATABASES, ServersOfRun
+from service_testing import programs
+from service_testing.local_servers import LocalPostgres, LocalValkey
+from service_testing.run import REDIS_DATABASES, ServersOfRun
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
     from httpx2 import AsyncClient
 
     from service_platform.database import Database
-    from service_platform.testing.databases import TestDatabases
-    from service_platform.testing.services import RunningService
-    from service_platform.testing.sql_log import SqlLog
-    from service_platform.testing.tokens import TestTokens
+    from service_testing.databases import TestDatabases
+    from service_testing.services import RunningService
+    from service_testing.sql_log import SqlLog
+    from service_testing.tokens import TestTokens
 
 SERVERS = pytest.StashKey[ServersOfRun]()
 
@@ -165,7 +165,7 @@ def databases(
     pytestconfig: pytest.Config, postgres_server: LocalPostgres, _worker: str
 ) -> "TestDatabases":
     """Makes migrated databases: `databases.create("users")`."""
-    from service_platform.testing.databases import TestDatabases
+    from service_testing.databases import TestDatabases
 
     return TestDatabases(postgres_server, servers_of(pytestconfig).directory, _worker)
 
@@ -181,7 +181,7 @@ def database_url(databases: "TestDatabases", service: str) -> Iterator[str]:
 @pytest.fixture
 def sql_log(database_url: str, postgres_server: LocalPostgres) -> "SqlLog":
     """The statements this test's database was told to run."""
-    from service_platform.testing.sql_log import SqlLog
+    from service_testing.sql_log import SqlLog
 
     return SqlLog(postgres_server.log_file, database_url.rpartition("/")[2])
 
@@ -189,7 +189,7 @@ def sql_log(database_url: str, postgres_server: LocalPostgres) -> "SqlLog":
 @pytest.fixture(scope="session")
 def tokens() -> "Iterator[TestTokens]":
     """Signs access tokens and publishes the keys where the service looks for auth's."""
-    from service_platform.testing.tokens import TestTokens
+    from service_testing.tokens import TestTokens
 
     issuer = TestTokens()
     yield issuer
@@ -205,7 +205,7 @@ def service_environment(
     monkeypatch: pytest.MonkeyPatch,
 ) -> dict[str, str]:
     """The variables of the service under test; they are also set in this process."""
-    from service_platform.testing.services import environment_of, without_env_file
+    from service_testing.services import environment_of, without_env_file
 
     without_env_file(monkeypatch)
     environment = environment_of(
@@ -219,7 +219,7 @@ def service_environment(
 @pytest.fixture
 async def app(service: str, service_environment: dict[str, str]) -> "AsyncIterator[FastAPI]":
     """The service's application, started."""
-    from service_platform.testing.services import application, started
+    from service_testing.services import application, started
 
     async with started(application(service)) as running:
         yield running
@@ -228,7 +228,7 @@ async def app(service: str, service_environment: dict[str, str]) -> "AsyncIterat
 @pytest.fixture
 async def client(app: "FastAPI") -> "AsyncIterator[AsyncClient]":
     """An HTTP client of the application, without a token."""
-    from service_platform.testing.services import client_of
+    from service_testing.services import client_of
 
     async with client_of(app) as opened:
         yield opened
@@ -239,7 +239,7 @@ def make_client(
     service: str, service_environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> "Callable[..., AbstractAsyncContextManager[AsyncClient]]":
     """Starts an application with further settings and yields its client."""
-    from service_platform.testing.services import (
+    from service_testing.services import (
         application,
         client_of,
         started,
@@ -274,7 +274,7 @@ def running_service(
     service: str, service_environment: dict[str, str], tmp_path: Path
 ) -> "Iterator[Callable[..., RunningService]]":
     """Starts real processes: `running_service()`, `running_service("users", REDIS_URL=...)`."""
-    from service_platform.testing.services import RunningService
+    from service_testing.services import RunningService
 
     running: list[RunningService] = []
 

@@ -17,13 +17,13 @@ from shop.models import Product
 from sqlalchemy import func, insert, literal, select
 
 from service_platform.database import Database
-from service_platform.testing import plugin, run
-from service_platform.testing.databases import TestDatabases
-from service_platform.testing.local_servers import LocalPostgres, LocalServerError, LocalValkey
-from service_platform.testing.services import RunningService
-from service_platform.testing.sql_log import SqlLog
+from service_testing import plugin, run
+from service_testing.databases import TestDatabases
+from service_testing.local_servers import LocalPostgres, LocalServerError, LocalValkey
+from service_testing.services import RunningService
+from service_testing.sql_log import SqlLog
 
-SAMPLE = Path(__file__).parents[1] / "sample"
+SAMPLE = Path(__file__).parents[2] / "platform" / "tests" / "sample"
 CONFTEST = """
 import pytest
 

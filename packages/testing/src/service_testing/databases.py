@@ -11,8 +11,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final
 
-from service_platform.testing.local_servers import LocalPostgres, LocalServerError
-from service_platform.testing.run import FileLock
+from service_testing.local_servers import LocalPostgres, LocalServerError
+from service_testing.run import FileLock
 
 PASSWORD = "test-only"  # noqa: S105 - of roles on a server that lives as long as the tests
 

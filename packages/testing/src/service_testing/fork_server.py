@@ -10,7 +10,7 @@ On the socket that is its standard input it receives for each program the length
 prints goes to the first descriptor; on the second the process id is written at once, the exit
 status (of `os.waitstatus_to_exitcode`) in the end, both as `NUMBER`.
 
-Usage: `python -m service_platform.testing.fork_server`
+Usage: `python -m service_testing.fork_server`
 """
 
 import gc
@@ -27,7 +27,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import Final
 
-from service_platform.testing.launcher import die_with
+from service_testing.launcher import die_with
 
 PRELOADED: Final = (
     "service_platform.server.workers",

@@ -16,7 +16,7 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from service_platform.testing.local_servers import (
+from service_testing.local_servers import (
     HOST,
     LocalPostgres,
     LocalServer,
@@ -142,7 +142,7 @@ def test_another_process_finds_and_stops_a_detached_server(
     port = free_port()
     program = (
         "from pathlib import Path\n"
-        f"from service_platform.testing.local_servers import {kind.__name__}\n"
+        f"from service_testing.local_servers import {kind.__name__}\n"
         f"{kind.__name__}(Path({str(tmp_path)!r}) / 'data', port={port}, detached=True).start()\n"
     )
     subprocess.run([sys.executable, "-c", program], check=True)
@@ -165,7 +165,7 @@ def test_a_server_ends_with_the_process_that_started_it(
 ) -> None:
     program = (
         "import sys, threading, time\n"
-        f"from service_platform.testing.local_servers import {kind.__name__}\n"
+        f"from service_testing.local_servers import {kind.__name__}\n"
         f"server = {kind.__name__}({str(tmp_path / 'data')!r}, durable=False)\n"
         # In a thread that ends at once: the server must not end with it.
         "thread = threading.Thread(target=server.start); thread.start(); thread.join()\n"

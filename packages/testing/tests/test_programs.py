@@ -9,7 +9,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from service_platform.testing import programs
+from service_testing import programs
 
 
 def run(folder: Path, program: str, *arguments: str) -> "subprocess.CompletedProcess[str]":

@@ -11,8 +11,8 @@ import tempfile
 from pathlib import Path
 from typing import IO, Any
 
-from service_platform.testing.local_servers import LocalPostgres, LocalValkey, free_port
-from service_platform.testing.sql_log import LOG_SETTINGS
+from service_testing.local_servers import LocalPostgres, LocalValkey, free_port
+from service_testing.sql_log import LOG_SETTINGS
 
 PREFIX = "service-platform-tests-"
 REDIS_DATABASES = 64

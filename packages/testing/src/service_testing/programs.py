@@ -18,8 +18,8 @@ from pathlib import Path
 from tempfile import TemporaryFile
 from typing import IO
 
-from service_platform.testing.fork_server import NUMBER, Program
-from service_platform.testing.local_servers import in_lasting_thread, launcher
+from service_testing.fork_server import NUMBER, Program
+from service_testing.local_servers import in_lasting_thread, launcher
 
 RUN_SECONDS = 60.0
 
@@ -94,7 +94,7 @@ class ForkServer:
         self._requests, theirs = socket.socketpair()
         command = [
             *launcher(os.getpid(), signal.SIGKILL, "-", []),
-            *[sys.executable, "-m", "service_platform.testing.fork_server"],
+            *[sys.executable, "-m", "service_testing.fork_server"],
         ]
         with theirs:
             self._process = in_lasting_thread(
