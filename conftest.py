@@ -24,7 +24,7 @@ LONGEST_FIRST: Final = (
     "tests/e2e/test_api_docs.py",
     "packages/platform/tests/events/test_consumer.py",
     "packages/testing/tests/test_plugin.py",
-    "packages/testing/tests/test_local_servers.py",
+    "packages/testing/tests/test_local_server.py",
     "tests/e2e/identity/test_without_auth.py",
     "packages/platform/tests/ratelimit/test_outage.py",
     "tests/infra/test_images.py",

@@ -20,7 +20,7 @@ from benchmarks.cores import pin, pinned
 from benchmarks.load import Request, throughput
 from benchmarks.servers import scratch, server
 from service_platform.ratelimit import Decision, Identity, Policy
-from service_testing.local_servers import LocalValkey
+from service_testing.valkey import LocalValkey
 
 CALLERS = tuple(f"10.0.{number >> 8}.{number & 255}" for number in range(1_000))
 AT_ONCE = 16

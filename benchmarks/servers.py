@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from benchmarks.cores import pin
-from service_testing.local_servers import free_port
+from service_testing.ports import free_port
 
 ROOT = Path(__file__).parent.parent
 READY_SECONDS = 30.0

@@ -7,7 +7,7 @@ from benchmarks.apps.hello import PATH
 from benchmarks.comparison import Table, goal, interleaved, rows
 from benchmarks.load import Request, throughput
 from benchmarks.servers import scratch, server
-from service_testing.local_servers import LocalValkey
+from service_testing.valkey import LocalValkey
 
 BARE = "bare FastAPI"
 

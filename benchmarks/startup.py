@@ -12,7 +12,7 @@ import psutil
 from benchmarks.comparison import Row, Table, limit
 from benchmarks.servers import ROOT, wait_until_answers
 from benchmarks.system import system
-from service_testing.local_servers import free_port
+from service_testing.ports import free_port
 
 SERVICES = ("auth", "users", "items")
 IMPORT = "import time; t = time.perf_counter(); import {0}.app; print(time.perf_counter() - t)"

@@ -10,9 +10,10 @@ from pydantic import SecretStr
 from benchmarks.servers import scratch
 from service_platform.database.migrate import up
 from service_platform.settings import PlatformSettings
-from service_testing.local_servers import LocalPostgres, LocalValkey
+from service_testing.postgres import LocalPostgres
 from service_testing.services import environment_of
 from service_testing.tokens import TestTokens
+from service_testing.valkey import LocalValkey
 
 UNLIMITED = "10000000"
 PASSWORD = "bench"

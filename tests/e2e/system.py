@@ -13,8 +13,9 @@ from urllib.request import urlopen
 
 from service_testing import programs
 from service_testing.databases import TestDatabases
-from service_testing.local_servers import HOST, LocalValkey, free_port
+from service_testing.ports import HOST, free_port
 from service_testing.services import CHEAP_HASHES, RunningService, environment_of
+from service_testing.valkey import LocalValkey
 
 SERVICES = ("auth", "users", "items")
 OWN_PATHS = {"auth": "/auth/me", "users": "/users/me", "items": "/items"}

@@ -10,7 +10,7 @@ from httpx2 import AsyncClient, Response
 from tests.e2e.people import Person
 from tests.e2e.system import OWN_PATHS, SERVICES, StartedSystem, System, logged
 
-from service_testing.local_servers import LocalPostgres
+from service_testing.postgres import LocalPostgres
 
 every_service = pytest.mark.parametrize("service", SERVICES)
 QUOTA_EXCEEDED = "https://iana.org/assignments/http-problem-types#quota-exceeded"

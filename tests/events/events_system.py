@@ -17,8 +17,9 @@ from auth.settings import AuthSettings
 from service_platform.database import Database
 from service_testing import programs
 from service_testing.databases import TestDatabases
-from service_testing.local_servers import LocalPostgres, LocalValkey
+from service_testing.postgres import LocalPostgres
 from service_testing.services import CHEAP_HASHES, RunningService, environment_of
+from service_testing.valkey import LocalValkey
 
 WAIT_SECONDS = 45.0
 SERVICES = ("auth", "users", "items")

@@ -8,7 +8,7 @@ sys.path.insert(0, str(Path(__file__).parent / "support"))
 
 from local_system import System, free_offset
 
-from service_testing import local_servers
+from service_testing import ports
 
 
 @pytest.fixture(scope="module")
@@ -20,4 +20,4 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
 
 @pytest.fixture
 def free_port() -> Callable[[], int]:
-    return local_servers.free_port
+    return ports.free_port

@@ -17,7 +17,8 @@ from local_system import System, is_free
 from devtools.addresses import url_of
 from devtools.credentials import Credentials
 from devtools.services import ITEMS, SERVICES
-from service_testing.local_servers import LocalPostgres, LocalValkey
+from service_testing.postgres import LocalPostgres
+from service_testing.valkey import LocalValkey
 
 
 def get(url: str) -> dict[str, object]:

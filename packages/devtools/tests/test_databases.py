@@ -8,7 +8,7 @@ from devtools.addresses import url_of, without_password
 from devtools.credentials import Credentials
 from devtools.databases import DatabaseSetupError, behind, make, migrate
 from devtools.services import ITEMS, USERS
-from service_testing.local_servers import LocalPostgres
+from service_testing.postgres import LocalPostgres
 
 
 @pytest.fixture

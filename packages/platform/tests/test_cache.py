@@ -7,7 +7,7 @@ from redis.exceptions import RedisError
 from service_platform.cache import Cache
 from service_platform.resources import HealthCheckError
 from service_platform.settings import PlatformSettings
-from service_testing.local_servers import LocalValkey
+from service_testing.valkey import LocalValkey
 
 
 def settings(url: str, **others: object) -> PlatformSettings:

@@ -19,9 +19,11 @@ from sqlalchemy import func, insert, literal, select
 from service_platform.database import Database
 from service_testing import plugin, run
 from service_testing.databases import TestDatabases
-from service_testing.local_servers import LocalPostgres, LocalServerError, LocalValkey
+from service_testing.errors import LocalServerError
+from service_testing.postgres import LocalPostgres
 from service_testing.services import RunningService
 from service_testing.sql_log import SqlLog
+from service_testing.valkey import LocalValkey
 
 SAMPLE = Path(__file__).parents[2] / "platform" / "tests" / "sample"
 CONFTEST = """

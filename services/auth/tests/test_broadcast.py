@@ -19,7 +19,7 @@ from service_platform.cache import Cache
 from service_platform.database import Database
 from service_platform.identity.revocation import STREAM
 from service_platform.ids import new_id
-from service_testing.local_servers import LocalValkey
+from service_testing.valkey import LocalValkey
 
 
 @pytest.fixture

@@ -12,9 +12,9 @@ from redis.asyncio.client import Monitor
 from items.models import ClosedAccount
 from service_platform.database import Database
 from service_platform.ids import new_id
-from service_testing.local_servers import LocalValkey
 from service_testing.sql_log import SqlLog
 from service_testing.tokens import TestTokens
+from service_testing.valkey import LocalValkey
 
 MakeClient = Callable[..., AbstractAsyncContextManager[AsyncClient]]
 ITEMS = "/api/v1/items"

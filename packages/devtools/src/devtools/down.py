@@ -10,7 +10,7 @@ import typer
 
 from devtools import state
 from devtools.terminal import Terminal
-from service_testing.local_servers import command_of
+from service_testing.processes import command_of
 
 PATIENCE_SECONDS: Final = 40.0
 

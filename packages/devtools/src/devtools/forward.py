@@ -16,7 +16,7 @@ from devtools.project import ROOT
 from devtools.servers import ServerSettingError, borrowed
 from devtools.services import AUTH, Service
 from devtools.state import AlreadyRunningError
-from service_testing.local_servers import LocalServerError
+from service_testing.errors import LocalServerError
 
 
 @contextlib.contextmanager

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from devtools.project import ROOT
-from service_testing.local_servers import launcher
+from service_testing.processes import launcher_command
 
 STOP_SECONDS: Final = 8.0
 POLL_SECONDS: Final = 0.03
@@ -72,7 +72,7 @@ class Process:
         """
         self.last_lines.clear()
         self._process = await asyncio.create_subprocess_exec(
-            *launcher(os.getpid(), signal.SIGKILL, "-", []),
+            *launcher_command(os.getpid(), signal.SIGKILL, "-", []),
             *self.program.command,
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,

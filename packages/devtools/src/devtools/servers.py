@@ -13,13 +13,10 @@ from devtools.credentials import Credentials
 from devtools.environment import told
 from devtools.project import state_dir
 from devtools.state import State
-from service_testing.local_servers import (
-    HOST,
-    LocalPostgres,
-    LocalServer,
-    LocalValkey,
-    free_port,
-)
+from service_testing.local_server import LocalServer
+from service_testing.ports import HOST, free_port
+from service_testing.postgres import LocalPostgres
+from service_testing.valkey import LocalValkey
 
 POSTGRES_PORT: Final = 15432
 VALKEY_PORT: Final = 16379

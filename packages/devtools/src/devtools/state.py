@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import IO, Literal
 
 from devtools.project import state_dir
-from service_testing.local_servers import command_of
+from service_testing.processes import command_of
 
 Phase = Literal["starting", "ready", "failed", "stopping"]
 

@@ -26,7 +26,7 @@ from devtools.state import AlreadyRunningError, ServiceState, State
 from devtools.status import health
 from devtools.supervisor import ProgramFailedError, Supervisor
 from devtools.terminal import Terminal
-from service_testing.local_servers import LocalServerError
+from service_testing.errors import LocalServerError
 
 BACKGROUND_LOG: Final = "dev.log"
 SETTLE_SECONDS: Final = 6.0

@@ -7,7 +7,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from service_platform.database import Database, DatabaseUnavailableError
 from service_platform.settings import PlatformSettings
-from service_testing.local_servers import free_port
+from service_testing.ports import free_port
 
 ONE = select(literal(1))
 BRIEF = select(func.pg_sleep(0.005))

@@ -13,7 +13,7 @@ from service_platform.errors.database import database_problem, sqlstate
 from service_platform.resources import HealthCheckError, Resource
 from service_platform.settings import PlatformSettings
 from service_testing.databases import TestDatabases, migrate
-from service_testing.local_servers import LocalPostgres
+from service_testing.postgres import LocalPostgres
 
 ONE = select(literal(1))
 PASSWORD = "secret-password"

@@ -17,7 +17,8 @@ from service_platform.events.event import attributes_of, encode
 from service_platform.events.stream import GroupStream
 from service_platform.ids import new_id
 from service_platform.resources import HealthCheckError
-from service_testing.local_servers import LocalPostgres, LocalValkey
+from service_testing.postgres import LocalPostgres
+from service_testing.valkey import LocalValkey
 
 STREAM = "events:{shop}"
 ORDER = new_id()

@@ -15,7 +15,7 @@ from service_platform.events import EventSettings, Relay, outbox, publish
 from service_platform.events.relay import CLEAN_BATCH
 from service_platform.ids import new_id
 from service_platform.resources import HealthCheckError
-from service_testing.local_servers import LocalValkey
+from service_testing.valkey import LocalValkey
 
 STREAM = "events:{shop}"
 

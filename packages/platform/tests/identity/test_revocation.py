@@ -14,7 +14,7 @@ from service_platform.identity.revocation import STREAM, Credential, RevocationL
 from service_platform.ids import new_id
 from service_platform.resources import HealthCheckError
 from service_platform.settings import PlatformSettings
-from service_testing.local_servers import LocalValkey
+from service_testing.valkey import LocalValkey
 
 LATER = int(time.time()) + 600
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from redis import Redis
 
-from service_testing.local_servers import LocalValkey
+from service_testing.valkey import LocalValkey
 
 sys.path.insert(0, str(Path(__file__).parent / "reference"))
 

@@ -15,7 +15,8 @@ from redis import Redis
 
 from service_platform.ratelimit import Identity, Limiter, Policy, RedisStore
 from service_platform.ratelimit.cluster import slot_of
-from service_testing.local_servers import LocalValkey, free_port
+from service_testing.ports import free_port
+from service_testing.valkey import LocalValkey
 
 SLOTS = 16_384
 FIVE = (Policy.parse("5/minute", name="five", by="address"),)

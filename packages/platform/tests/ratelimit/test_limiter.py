@@ -21,7 +21,8 @@ from redis import Redis
 from service_platform.ratelimit import Decision, Identity, Limiter, Policy, RedisStore
 from service_platform.resources import HealthCheckError, Resource
 from service_platform.settings import PlatformSettings
-from service_testing.local_servers import LocalValkey, free_port
+from service_testing.ports import free_port
+from service_testing.valkey import LocalValkey
 
 ONE = (Policy.parse("5/minute", name="one", by="address"),)
 TWO = (*ONE, Policy.parse("100/hour", name="two", by="account"))

@@ -13,7 +13,8 @@ import uvloop
 from pydantic import SecretStr
 
 from service_platform.ratelimit import Decision, Identity, Limiter, Policy, RedisStore
-from service_testing.local_servers import LocalValkey, free_port
+from service_testing.ports import free_port
+from service_testing.valkey import LocalValkey
 
 BACK_WITHIN_SECONDS = 2.0
 PLENTY = (Policy.parse("10000/minute", name="plenty", by="address"),)

@@ -18,7 +18,7 @@ from starlette.types import ASGIApp
 from uvicorn.server import ServerState
 
 from service_platform.server.protocol import BoundedHttpProtocol
-from service_testing.local_servers import free_port
+from service_testing.ports import free_port
 
 HERE = Path(__file__).parent
 SECONDS = 5.0

@@ -11,7 +11,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final
 
-from service_testing.local_servers import LocalPostgres, LocalServerError
+from service_testing.errors import LocalServerError
+from service_testing.postgres import LocalPostgres
 from service_testing.run import FileLock
 
 PASSWORD = "test-only"  # noqa: S105 - of roles on a server that lives as long as the tests

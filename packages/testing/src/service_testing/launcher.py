@@ -1,6 +1,6 @@
 """Turns into a database server: drops root, ties its life to its starter's, then executes it.
 
-Run as a script by `local_servers`, never imported, so that what it does to its own process (user,
+Run as a script by `local_server`, never imported, so that what it does to its own process (user,
 capabilities, parent-death signal) happens in a fresh single-threaded process instead of between
 fork and exec of a threaded one. Imports little, so it costs about 15 ms.
 

@@ -1,7 +1,6 @@
 """The pytest plugin: a service's tests get their own database, Redis, clients and signed tokens.
 
-It is active wherever the platform is installed with its `testing` extra. A service's whole
-`conftest.py`:
+It is active wherever `service-testing` is installed. A service's whole `conftest.py`:
 
     import pytest
 
@@ -49,8 +48,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from service_testing import programs
-from service_testing.local_servers import LocalPostgres, LocalValkey
+from service_testing.postgres import LocalPostgres
 from service_testing.run import REDIS_DATABASES, ServersOfRun
+from service_testing.valkey import LocalValkey
 
 if TYPE_CHECKING:
     from fastapi import FastAPI

@@ -19,7 +19,7 @@ from tempfile import TemporaryFile
 from typing import IO
 
 from service_testing.fork_server import NUMBER, Program
-from service_testing.local_servers import in_lasting_thread, launcher
+from service_testing.processes import in_lasting_thread, launcher_command
 
 RUN_SECONDS = 60.0
 
@@ -93,7 +93,7 @@ class ForkServer:
         self._lock = threading.Lock()
         self._requests, theirs = socket.socketpair()
         command = [
-            *launcher(os.getpid(), signal.SIGKILL, "-", []),
+            *launcher_command(os.getpid(), signal.SIGKILL, "-", []),
             *[sys.executable, "-m", "service_testing.fork_server"],
         ]
         with theirs:

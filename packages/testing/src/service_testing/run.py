@@ -11,8 +11,10 @@ import tempfile
 from pathlib import Path
 from typing import IO, Any
 
-from service_testing.local_servers import LocalPostgres, LocalValkey, free_port
+from service_testing.ports import free_port
+from service_testing.postgres import LocalPostgres
 from service_testing.sql_log import LOG_SETTINGS
+from service_testing.valkey import LocalValkey
 
 PREFIX = "service-platform-tests-"
 REDIS_DATABASES = 64

@@ -15,12 +15,9 @@ from httpx2 import ASGITransport, AsyncClient
 
 from service_platform.settings import PlatformSettings
 from service_testing import programs
-from service_testing.local_servers import (
-    HOST,
-    POLL_SECONDS,
-    LocalServerError,
-    free_port,
-)
+from service_testing.errors import LocalServerError
+from service_testing.local_server import POLL_SECONDS
+from service_testing.ports import HOST, free_port
 from service_testing.programs import ForkedProcess
 
 if TYPE_CHECKING:
