@@ -22,6 +22,7 @@ COMMANDS: Final = {
     "bench": "devtools.bench:bench",
     "manifests": "devtools.manifests:manifests",
     "image": "devtools.image:image",
+    "vendor": "devtools.vendor:vendor",
 }
 """In the order in which `--help` lists them."""
 

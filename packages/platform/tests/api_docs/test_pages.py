@@ -71,7 +71,7 @@ async def test_a_file_is_sent_plain_to_whoever_does_not_accept_gzip(
     "path",
     [
         "/docs/assets/0000000000000000/swagger-ui.css",
-        "/docs/assets/0000000000000000/vendor.py",
+        "/docs/assets/0000000000000000/pages.py",
         "/docs/assets/0000000000000000/..%2Fpages.py",
     ],
 )

@@ -2,7 +2,7 @@
 
 Nothing is loaded from another host and no script stands in a page, so the pages work offline and
 under a strict Content-Security-Policy. `assets/` holds Swagger UI and Redoc as published on npm
-(licences beside them), compressed; `vendor.py` fetches other versions.
+(licences beside them), compressed; `./dev vendor` replaces them by other versions.
 """
 
 from service_platform.api_docs.pages import docs_routes
