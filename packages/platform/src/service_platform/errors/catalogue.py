@@ -127,6 +127,15 @@ class PayloadTooLarge(Problem):
     default_message = "The request body is too large."
 
 
+class UriTooLong(Problem):
+    """The request target (path and query) is longer than the service accepts."""
+
+    slug = "uri-too-long"
+    status = 414
+    title = "URI too long"
+    default_message = "The request target is too long."
+
+
 class UnsupportedMediaType(Problem):
     """The body's `Content-Type` is not one this route reads."""
 
@@ -173,6 +182,15 @@ class InternalError(Problem):
     default_message = "The service failed to answer. The error is logged under the request id."
 
 
+class NotImplementedByService(Problem):
+    """The service does not know the method or the transfer coding of the request."""
+
+    slug = "not-implemented"
+    status = 501
+    title = "Not implemented"
+    default_message = "The service does not implement what the request needs."
+
+
 class ServiceUnavailable(Problem):
     """Something the service needs is away or busy for the moment. Try again after `Retry-After`.
 
@@ -205,3 +223,12 @@ class GatewayTimeout(Problem):
     status = 504
     title = "Timeout"
     default_message = "The request took too long and was given up."
+
+
+class HttpVersionNotSupported(Problem):
+    """The request is neither HTTP/1.1 nor HTTP/1.0."""
+
+    slug = "http-version-not-supported"
+    status = 505
+    title = "HTTP version not supported"
+    default_message = "Only HTTP/1.1 and HTTP/1.0 are supported."
