@@ -70,7 +70,6 @@ class Cache:
             timeout=self._settings.redis_timeout_seconds,
             socket_connect_timeout=self._settings.redis_timeout_seconds,
             socket_timeout=answer_within,
-            socket_keepalive=True,
             protocol=3,
             client_name=self._settings.project_name,
             retry=Retry(NoBackoff(), 0),

@@ -11,7 +11,7 @@ from functools import cached_property
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import urlsplit
 
 import orjson
 from pydantic import (
@@ -31,12 +31,13 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
+from service_platform.connection_urls import PostgresUrl, RedisUrl
+
 EXIT_CONFIG = 78
 """Exit status for a wrong configuration (`EX_CONFIG` of BSD's sysexits.h)."""
 
 DEVELOPMENT_SECRET_KEY = "development-only-secret-key-change-me"  # noqa: S105
 MINIMUM_SECRET_KEY_LENGTH = 32
-ENCRYPTED_SSL_MODES = frozenset({"require", "verify-ca", "verify-full"})
 
 
 class Environment(StrEnum):
@@ -104,6 +105,11 @@ class PlatformSettings(BaseSettings):
     )
     api_v1_prefix: str = Field(
         "/api/v1", pattern=r"^(/[A-Za-z0-9._~-]+)+$", description="Path prefix of the API."
+    )
+    root_path: str = Field(
+        "",
+        pattern=r"^(/[A-Za-z0-9._~-]+)*$",
+        description="Path prefix that a proxy takes off; X-Forwarded-Prefix of a trusted one wins.",
     )
     docs_enabled: bool = Field(True, description="Serve /docs, /redoc and the OpenAPI document.")
     problem_type_base_url: str = Field(
@@ -233,7 +239,10 @@ class PlatformSettings(BaseSettings):
         1_048_576, ge=1_024, le=1_073_741_824, description="Larger bodies are refused (413)."
     )
     request_timeout_seconds: float = Field(
-        30.0, gt=0, le=3_600, description="A handler that takes longer is cancelled (504)."
+        30.0,
+        gt=0,
+        le=3_600,
+        description="A response that has not started by then is given up (504); see @timeout.",
     )
     drain_delay_seconds: float = Field(
         5.0, ge=0, le=300, description="After SIGTERM: unready, but still accepting, this long."
@@ -277,10 +286,7 @@ class PlatformSettings(BaseSettings):
     @field_validator("database_url", mode="after")
     @classmethod
     def _postgresql_url(cls, value: SecretStr) -> SecretStr:
-        url = urlsplit(value.get_secret_value())
-        if url.scheme not in {"postgresql", "postgres", "postgresql+asyncpg"}:
-            raise ValueError("must start with postgresql://")
-        if not url.path.strip("/"):
+        if not PostgresUrl.parse(value.get_secret_value()).database:
             raise ValueError("must name a database: postgresql://user:password@host:5432/database")
         return value
 
@@ -297,9 +303,8 @@ class PlatformSettings(BaseSettings):
     @field_validator("redis_url", mode="after")
     @classmethod
     def _redis_url(cls, value: SecretStr) -> SecretStr:
-        if urlsplit(value.get_secret_value()).scheme not in {"redis", "rediss", "unix"}:
-            raise ValueError("must start with redis:// or rediss://")
-        return value
+        # With a password escaped as redis-py needs it.
+        return SecretStr(RedisUrl.parse(value.get_secret_value()).text())
 
     @field_validator("cors_origins", mode="after")
     @classmethod
@@ -376,12 +381,7 @@ def _require_length(secret: str) -> None:
 
 def is_encrypted(database_url: SecretStr) -> bool:
     """True when libpq's `sslmode` demands TLS, or the address is a Unix socket of this machine."""
-    url = urlsplit(database_url.get_secret_value())
-    query = parse_qs(url.query)
-    if not url.hostname and any(host.startswith("/") for host in query.get("host", ())):
-        return True
-    modes = [*query.get("sslmode", ()), *query.get("ssl", ())]
-    return bool(modes) and all(mode in ENCRYPTED_SSL_MODES for mode in modes)
+    return PostgresUrl.parse(database_url.get_secret_value()).is_encrypted
 
 
 S = TypeVar("S", bound=PlatformSettings)

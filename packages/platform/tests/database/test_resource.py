@@ -365,7 +365,7 @@ async def test_the_server_knows_whose_connection_it_is(database: Database) -> No
 
 async def test_parameters_of_the_address_reach_the_server(database_url: str) -> None:
     url = database_url.replace("postgresql://", "postgresql+asyncpg://")
-    settings = make_settings(f"{url}?sslmode=disable&work_mem=1234kB")
+    settings = make_settings(f"{url}?sslmode=disable&options=-c%20work_mem%3D1234kB")
     database = Database(settings, migrations="shop.migrations")
     assert await database.reader.scalar(select(func.current_setting("work_mem"))) == "1234kB"
     await database.stop()

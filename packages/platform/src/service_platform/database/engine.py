@@ -1,6 +1,7 @@
 """The connection pool: asyncpg below SQLAlchemy, sized and timed by the settings."""
 
 import asyncio
+import socket
 import time
 from collections.abc import Awaitable, Callable, Generator
 from typing import Any, Final
@@ -11,10 +12,12 @@ from sqlalchemy import Engine, event
 from sqlalchemy.engine.interfaces import ExceptionContext
 from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
-from sqlalchemy.pool import NullPool
+from sqlalchemy.pool import ConnectionPoolEntry, NullPool
 
-from service_platform.database.pool import FairPool
-from service_platform.errors.database import DatabaseUnavailableError
+from service_platform.connection_urls import PostgresUrl
+from service_platform.database.driver_errors import conceal_values, ends_connection
+from service_platform.database.pool import FairQueuePool
+from service_platform.errors.database import DatabaseUnavailableError, TooManyConnectionsError
 from service_platform.settings import PlatformSettings
 
 RECYCLE_SECONDS: Final = 1800
@@ -31,8 +34,6 @@ RESTARTING: Final = (
     asyncpg.CrashShutdownError,
 )
 """How a server looks to new connections while it goes down and comes back."""
-LAST_WORDS: Final = frozenset({"57P01", "57P02", "57P03"})
-"""SQLSTATEs with which a server ends a connection."""
 
 pool_in_use = Gauge(
     "database_pool_connections_in_use",
@@ -49,9 +50,8 @@ pool_limit = Gauge(
 class Connector:
     """Makes connections to the database of the settings.
 
-    The address is handed to asyncpg as it is, which reads libpq's parameters (`sslmode`,
-    `sslrootcert`, several hosts, `target_session_attrs`); anything else in its query is a server
-    setting.
+    The address may have libpq's parameters (`sslmode`, several hosts, `connect_timeout`, see
+    `connection_urls`).
 
     Args:
         settings: address and time limits.
@@ -64,11 +64,10 @@ class Connector:
         limit = settings.database_statement_timeout_seconds
         if statement_timeout_seconds is not None:
             limit = statement_timeout_seconds
-        scheme, _, rest = settings.database_url.get_secret_value().partition("://")
-        self._dsn = f"{scheme.partition('+')[0]}://{rest}"
-        self._timeout = settings.database_connect_timeout_seconds
+        url = PostgresUrl.parse(settings.database_url.get_secret_value())
+        self._socket_options = url.socket_options()
         self._command_timeout = limit + ANSWER_MARGIN_SECONDS if limit else None
-        self._server_settings = {
+        server_settings = {
             "application_name": settings.project_name,
             "statement_timeout": str(round(limit * 1000)),
             "idle_in_transaction_session_timeout": str(
@@ -77,6 +76,9 @@ class Connector:
             "jit": "off",  # compiling costs more than the short statements of a service gain
             "timezone": "UTC",
         }
+        self._arguments = url.connect_arguments(
+            settings.database_connect_timeout_seconds, server_settings
+        )
         self._failed_at = float("-inf")
         self._connecting: set[asyncio.Future[asyncpg.Connection]] = set()
         self._unfinished: dict[asyncpg.Connection, asyncio.Task[Any] | None] = {}
@@ -98,7 +100,7 @@ class Connector:
                     self._failed_at = time.monotonic()
                     raise DatabaseUnavailableError("connection_refused") from error
             except asyncpg.TooManyConnectionsError as error:
-                raise DatabaseUnavailableError("too_many_connections") from error
+                raise TooManyConnectionsError from error
             except TimeoutError as error:
                 raise DatabaseUnavailableError("connect_timeout") from error
             except OSError as error:
@@ -108,12 +110,12 @@ class Connector:
             await asyncio.sleep(0.02)
 
     async def _connect_once(self) -> asyncpg.Connection:
-        return await asyncpg.connect(
-            self._dsn,
-            timeout=self._timeout,
-            command_timeout=self._command_timeout,
-            server_settings=self._server_settings,
-        )
+        connection = await asyncpg.connect(command_timeout=self._command_timeout, **self._arguments)
+        opened: socket.socket = connection._transport.get_extra_info("socket")  # noqa: SLF001
+        for option in self._socket_options:
+            if option[0] == socket.SOL_SOCKET or opened.family != socket.AF_UNIX:
+                opened.setsockopt(*option)
+        return connection
 
     async def connect_for_pool(self) -> asyncpg.Connection:
         """The same, for SQLAlchemy, which goes on to set the connection up.
@@ -185,7 +187,7 @@ def make_engine(settings: PlatformSettings, connector: Connector) -> AsyncEngine
     engine = create_async_engine(
         "postgresql+asyncpg://",
         async_creator=connector,
-        poolclass=FairPool,
+        poolclass=FairQueuePool,
         pool_size=settings.database_pool_size,
         max_overflow=settings.database_max_overflow,
         pool_timeout=settings.database_pool_timeout_seconds,
@@ -197,8 +199,9 @@ def make_engine(settings: PlatformSettings, connector: Connector) -> AsyncEngine
     pool_limit.set(settings.database_pool_size + settings.database_max_overflow)
     event.listen(engine.sync_engine, "connect", connector.finished)
     event.listen(engine.sync_engine, "checkout", _refuse_closed)
+    event.listen(engine.sync_engine, "checkin", _discard_open_transaction)
+    event.listen(engine.sync_engine, "handle_error", _handle_error)
     _measure(engine.sync_engine)
-    event.listen(engine.sync_engine, "handle_error", _tell_lost_connections)
     return engine
 
 
@@ -216,6 +219,16 @@ def make_migration_engine(settings: PlatformSettings) -> AsyncEngine:
 def _refuse_closed(connection: Any, _record: object, _proxy: object) -> None:
     if connection.driver_connection.is_closed():
         raise DisconnectionError
+
+
+def _discard_open_transaction(_connection: object, record: ConnectionPoolEntry) -> None:
+    """Close a connection at checkin that is still in a transaction: its COMMIT or ROLLBACK failed.
+
+    The next one to use it could not begin a transaction, and its locks would stay.
+    """
+    connection = record.driver_connection
+    if connection is not None and connection.is_in_transaction():
+        record.invalidate()
 
 
 def _measure(engine: Engine) -> None:
@@ -236,51 +249,38 @@ def _measure(engine: Engine) -> None:
     event.listen(engine, "checkin", given_back)
 
 
-def _tell_lost_connections(context: ExceptionContext) -> None:
-    """Name a server that stopped answering; keep row values out of error messages."""
+def _handle_error(context: ExceptionContext) -> None:
+    """Discard a connection that an error leaves unusable; keep row values out of messages."""
     error = context.original_exception
     conceal_values(error.__cause__, error, context.sqlalchemy_exception)
-    if error.__cause__ is not None and ends_connection(error.__cause__):
+    if ends_connection(error.__cause__) or ends_connection(error):
         context.is_disconnect = True
+    elif _begin_failed(context):
+        context.is_disconnect = True
+        context.invalidate_pool_on_disconnect = False
     if isinstance(error, TimeoutError):
-        context.is_disconnect = True
         raise DatabaseUnavailableError("no_answer") from error
+    if isinstance(error, OSError):
+        raise DatabaseUnavailableError("connection_lost") from error
 
 
-def ends_connection(error: BaseException) -> bool:
-    """Say whether a connection is of no more use after this error of the driver.
+def _begin_failed(context: ExceptionContext) -> bool:
+    """Say whether a statement failed because the BEGIN before it did.
 
-    The driver knows a connection as open until the socket is closed. In the moment before, when the
-    server has said its last words, it is in a state that it only calls an internal error.
+    The driver goes on to believe in the transaction, and would make a savepoint of the next.
     """
-    return (
-        isinstance(error, OSError | asyncpg.PostgresConnectionError | asyncpg.InternalClientError)
-        or getattr(error, "sqlstate", None) in LAST_WORDS
-    )
-
-
-def conceal_values(cause: BaseException | None, *wrappers: BaseException | None) -> None:
-    """Keep values out of what is logged of a database error.
-
-    PostgreSQL quotes the row it refused as DETAIL, and an unacceptable value in the message.
-
-    Args:
-        cause: the driver's exception.
-        wrappers: exceptions of SQLAlchemy that repeat its message.
-    """
-    if not isinstance(cause, asyncpg.PostgresError):
-        return
-    cause.detail = None
-    if isinstance(cause, asyncpg.DataError):
-        for error in (cause, *wrappers):
-            if error is not None:
-                error.args = ("a value is not acceptable (concealed)",)
+    connection = context.connection
+    if connection is None or connection.invalidated or context.statement is None:
+        return False
+    pooled = connection.connection
+    driver, adapted = pooled.driver_connection, pooled.dbapi_connection
+    if driver is None or adapted is None or driver.is_in_transaction():
+        return False
+    return not context.dialect.detect_autocommit_setting(adapted)
 
 
 __all__ = [
     "Connector",
-    "conceal_values",
-    "ends_connection",
     "make_engine",
     "make_migration_engine",
 ]
