@@ -1,12 +1,16 @@
-"""Limiters as dependencies: fastapi-limiter's, and the small one that guides write themselves."""
+"""Limiters as dependencies: fastapi-limiter's, and the small ones that guides write themselves."""
 
-from collections.abc import Callable
-from typing import Annotated
+from collections.abc import Awaitable, Callable
+from functools import wraps
+from typing import Annotated, ParamSpec, TypeVar
 
 from fastapi import APIRouter, Depends, FastAPI, HTTPException, Request, WebSocket
 from fastapi.testclient import TestClient
 from fastapi_limiter.depends import RateLimiter, WebSocketRateLimiter
 from pyrate_limiter import Duration, Limiter, Rate
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 def test_a_dependency_of_the_library_limits_a_route(
@@ -99,3 +103,37 @@ def test_a_limiter_of_ones_own_as_dependency_of_a_router_and_as_parameter(
     assert client.get("/limited/second", headers={"x-caller": "another"}).status_code == 200
     assert [client.get("/left").json() for _ in range(2)] == [1, 0]
     assert client.get("/left").status_code == 429
+
+
+def few_calls(allowed: int) -> Callable[[Callable[P, Awaitable[T]]], Callable[P, Awaitable[T]]]:
+    """The same as a decorator, which keeps the signature that FastAPI reads."""
+
+    def decorate(route: Callable[P, Awaitable[T]]) -> Callable[P, Awaitable[T]]:
+        limit = FewRequests(allowed)
+
+        @wraps(route)
+        async def limited(*args: P.args, **kwargs: P.kwargs) -> T:
+            request = kwargs["request"]
+            assert isinstance(request, Request)
+            await limit(request)
+            return await route(*args, **kwargs)
+
+        return limited
+
+    return decorate
+
+
+def test_a_limiter_of_ones_own_as_decorator(
+    application: Callable[..., FastAPI], open_client: Callable[..., TestClient]
+) -> None:
+    app = application()
+
+    @app.get("/words/{count}")
+    @few_calls(1)
+    async def words(request: Request, count: int) -> list[str]:
+        return ["word"] * count
+
+    client = open_client(app)
+    assert client.get("/words/2").json() == ["word", "word"]
+    assert client.get("/words/2").status_code == 429
+    assert client.get("/words/x").status_code == 422
