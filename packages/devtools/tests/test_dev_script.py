@@ -19,20 +19,17 @@ printf '#!/bin/sh\\necho "ran in $PWD: $*; UV=$UV"\\n' >"{root}/.venv/bin/dev"
 chmod +x "{root}/.venv/bin/dev"
 """
 
-# Makes what `python -m venv` and `pip install uv` would.
+# Does what `fetch_uv.py` would.
 PYTHON = """#!/bin/sh
-case "$1 $2" in
-"-c import"*) exit {too_old} ;;
+case "$1 $3" in
+"-c "*) exit {too_old} ;;
 "--version "*) echo "Python 3.9.2"; exit 0 ;;
-"-m venv")
-    printf 'venv\\n' >>"{journal}"
-    [ -z "${NO_VENV:-}" ] || exit 1
-    mkdir -p "$3/bin"
-    cp "$0" "$3/bin/python" ;;
-"-m pip")
-    [ "$3" = install ] || exit 1
-    printf 'pip\\n' >>"{journal}"
-    cp "{uv}" "$(dirname "$0")/uv" ;;
+*/fetch_uv.py" --size") echo 123 ;;
+*/fetch_uv.py" "*)
+    printf 'fetched\\n' >>"{journal}"
+    [ -z "${FAIL_FETCH:-}" ] || exit 1
+    mkdir -p "$(dirname "$3")"
+    cp "{uv}" "$3" ;;
 esac
 """
 
@@ -143,10 +140,17 @@ def test_without_uv_it_makes_a_private_one_once(checkout: Checkout, tmp_path: Pa
     private = checkout.root / ".dev" / "uv" / "uv"
     assert f"UV={private}" in first.stdout
     assert "making a private copy" in first.stderr
+    assert "up to 123 MB to download" in first.stderr
     second = checkout.run("status")
     assert second.stderr == ""
-    assert checkout.happened().count("pip") == 1
+    assert checkout.happened().count("fetched") == 1
     assert not (checkout.root / "home").exists()
+
+
+def test_a_uv_that_cannot_be_fetched_ends_it_at_once(checkout: Checkout) -> None:
+    checkout.program("python3", PYTHON, too_old=0, uv="")
+    assert checkout.run("status", FAIL_FETCH="1").returncode == 1
+    assert checkout.happened() == ["fetched"]
 
 
 def test_it_finds_a_newer_python_beside_an_old_one(checkout: Checkout, tmp_path: Path) -> None:
