@@ -1,8 +1,10 @@
 import asyncio
 import uuid
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from decimal import Decimal
 from enum import StrEnum
+from typing import TypeVar
 
 import pytest
 from shop.models import Product
@@ -20,15 +22,32 @@ from sqlalchemy import (
     text,
 )
 from sqlalchemy.dialects.postgresql import JSONB
-from sqlalchemy.exc import DBAPIError, InvalidRequestError
+from sqlalchemy.exc import (
+    DBAPIError,
+    InvalidRequestError,
+    MultipleResultsFound,
+    StatementError,
+)
 
 from service_platform.database import Database
 from service_platform.ids import new_id
 from service_testing.sql_log import SqlLog
 
+T = TypeVar("T")
+
 
 class Colour(StrEnum):
     RED = "red"
+
+
+@pytest.fixture
+def database(either_database: Database) -> Database:
+    return either_database
+
+
+async def three_times(read: Callable[[], Awaitable[T]]) -> list[T]:
+    """Results of the same read; the accelerated reader takes another way from the third on."""
+    return [await read() for _ in range(3)]
 
 
 @pytest.fixture
@@ -49,16 +68,28 @@ async def test_a_row_has_the_selected_columns_as_attributes(
     statement = select(Product.id, Product.name, Product.price, Product.tags).where(
         Product.id == products[1]
     )
-    row = await database.reader.one_or_none(statement)
-    assert row is not None
-    assert isinstance(row, Row)
-    assert (row.id, row.name, row.price, row.tags) == (
-        products[1],
-        "p1",
-        Decimal("1.50"),
-        ["a", "t1"],
-    )
-    assert row == (products[1], "p1", Decimal("1.50"), ["a", "t1"])
+    for row in await three_times(lambda: database.reader.one_or_none(statement)):
+        assert isinstance(row, Row)
+        assert (row.id, row.name, row.price, row.tags) == (
+            products[1],
+            "p1",
+            Decimal("1.50"),
+            ["a", "t1"],
+        )
+        assert row == (products[1], "p1", Decimal("1.50"), ["a", "t1"])
+
+
+async def test_one_row_is_one_or_none(database: Database, products: list[uuid.UUID]) -> None:
+    by_id = select(Product.name).where(Product.id == bindparam("id"))
+    for id_, name in [*zip(products, ["p0", "p1", "p2"], strict=True), (uuid.uuid4(), None)]:
+        row = await database.reader.one_or_none(by_id, {"id": id_})
+        assert (row and row.name) == name
+        assert await database.reader.scalar(by_id, {"id": id_}) == name
+    every = select(Product.name).order_by(Product.name)
+    for _ in range(3):
+        with pytest.raises(MultipleResultsFound):
+            await database.reader.one_or_none(every)
+        assert await database.reader.scalar(every) == "p0"
 
 
 async def test_a_statement_of_the_same_shape_uses_its_own_values(
@@ -95,7 +126,7 @@ async def test_a_prepared_statement_takes_named_parameters(
     assert await database.reader.scalars(by_id, {"id": products[0]}) == ["p0"]
     assert await database.reader.scalars(by_id, {"id": products[2]}) == ["p2"]
     assert await database.reader.scalars(by_id, {"id": products[2], "below": 2}) == []
-    with pytest.raises(InvalidRequestError, match="'id'"):
+    with pytest.raises(StatementError, match="'id'"):
         await database.reader.scalars(by_id, {})
 
 
@@ -116,9 +147,9 @@ async def test_the_types_of_columns_convert_values_both_ways(database: Database)
         literal(moment, DateTime(timezone=True)).label("moment"),
         literal(None, Numeric()).label("nothing"),
     )
-    row = await database.reader.one_or_none(statement)
-    assert row == (document, Decimal("0.10"), 0.5, Colour.RED, moment, None)
-    assert [type(value) for value in row[1:4]] == [Decimal, float, Colour]
+    for row in await three_times(lambda: database.reader.one_or_none(statement)):
+        assert row == (document, Decimal("0.10"), 0.5, Colour.RED, moment, None)
+        assert [type(value) for value in row[1:4]] == [Decimal, float, Colour]
 
 
 async def test_an_entity_is_refused(database: Database) -> None:
@@ -130,11 +161,11 @@ async def test_a_read_is_one_statement_without_a_transaction(
     database: Database, products: list[uuid.UUID], sql_log: SqlLog
 ) -> None:
     statement = select(Product.name).where(Product.id == products[0])
-    await database.reader.scalar(statement)
-    sql_log.clear()
-    await database.reader.scalar(statement)
-    (only,) = sql_log.statements()
-    assert only.startswith("SELECT products.name")
+    for _ in range(4):
+        sql_log.clear()
+        await database.reader.scalar(statement)
+        (only,) = sql_log.statements()
+        assert only.startswith("SELECT products.name")
 
 
 async def test_errors_are_those_of_sqlalchemy_without_values(database: Database) -> None:
@@ -151,13 +182,15 @@ async def test_errors_are_those_of_sqlalchemy_without_values(database: Database)
 async def test_a_cancelled_read_is_cancelled_on_the_server_and_leaves_a_usable_pool(
     database: Database,
 ) -> None:
-    for seconds in [0.0, 0.001, 0.01] * 6:
-        task = asyncio.ensure_future(database.reader.scalar(select(func.pg_sleep(10))))
+    asleep = select(func.pg_sleep(bindparam("seconds", type_=Float)))
+    for _ in range(3):
+        await database.reader.scalar(asleep, {"seconds": 0.0})
+    for seconds in [0.0, 0.001, 0.01, 0.1] * 4:
+        task = asyncio.ensure_future(database.reader.scalar(asleep, {"seconds": 10.0}))
         await asyncio.sleep(seconds)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-    await database.reader.settle()
     assert database.pool_usage()[0] == 0
     sleeping = select(func.count()).select_from(
         text("pg_stat_activity WHERE datname = current_database() AND wait_event = 'PgSleep'")
@@ -175,7 +208,6 @@ async def test_a_read_cancelled_while_its_connection_is_made_leaves_nothing_open
         if not task.done():
             task.cancel()
         await asyncio.gather(task, return_exceptions=True)
-        await database.reader.settle()
     for connection in occupied:
         await connection.close()
     assert database.pool_usage()[0] == 0

@@ -1,9 +1,9 @@
 """PostgreSQL through SQLAlchemy and asyncpg.
 
-`models.py` has the conventions of tables, `resource.py` what an application holds, `reader.py` the
-fast way to read, `migrate.py` the command that brings a database to the schema a service needs.
-What a route asks for is in `session.py`, to be imported from there: it brings FastAPI, which a
-migration, before each start of a pod, need not wait for.
+`models.py` has the conventions of tables, `resource.py` what an application holds, `reader.py`
+single reads without a transaction, `migrate.py` the command that brings a database to the schema a
+service needs. What a route asks for is in `session.py`, to be imported from there: it brings
+FastAPI, which a migration, before each start of a pod, need not wait for.
 """
 
 from service_platform.database.models import (

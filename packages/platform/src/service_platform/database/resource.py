@@ -9,7 +9,7 @@ import asyncpg
 import structlog
 from sqlalchemy import Select, Text, column, select, table
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
-from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
 from sqlalchemy.pool import QueuePool
 
 from service_platform.database.engine import Connector, make_engine
@@ -55,7 +55,7 @@ class Database:
         self._wanted: Revisions = revisions_of(migrations)
         self.engine = make_engine(settings, self._connector)
         self.session = async_sessionmaker(self.engine, expire_on_commit=False)
-        self.reader = Reader(self.engine)
+        self.reader = _make_reader(self.engine, settings)
 
     async def start(self) -> None:
         """Open the first connection; a database that is away for the moment is only logged."""
@@ -68,7 +68,6 @@ class Database:
 
     async def stop(self) -> None:
         """Close every connection."""
-        await self.reader.settle()
         await self.engine.dispose()
         await self._connector.stop()
 
@@ -152,6 +151,14 @@ class Database:
         finally:
             connection.terminate()
         return revision
+
+
+def _make_reader(engine: AsyncEngine, settings: PlatformSettings) -> Reader:
+    if not settings.acceleration:
+        return Reader(engine)
+    from service_platform.acceleration.reader import AcceleratedReader  # noqa: PLC0415
+
+    return AcceleratedReader(engine)
 
 
 __all__ = ["Database"]

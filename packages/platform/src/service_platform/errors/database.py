@@ -25,11 +25,13 @@ CONFLICTS: Final = frozenset({UNIQUE_VIOLATION, "23503", "23001", "23P01"})
 RETRYABLE: Final = frozenset({"40001", "40P01"})
 """Serialization failure and deadlock: the same transaction may well succeed when run again."""
 STATEMENT_TIMEOUT: Final = "57014"
+STATEMENT_OUTDATED: Final = "0A000"
+"""A prepared statement outlived a migration; it is prepared anew."""
 
 TEMPORARY: Final = frozenset(
     {
         *RETRYABLE,
-        "0A000",  # a cached statement outlived a migration; the cache is rebuilt
+        STATEMENT_OUTDATED,
         "25006",  # read-only transaction: the server became a standby
         "25P03",  # idle in transaction for too long
         "55P03",  # lock not available within lock_timeout
@@ -54,6 +56,13 @@ class DatabaseUnavailableError(SQLAlchemyError):
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
         self.reason = reason
+
+
+class TooManyConnectionsError(DatabaseUnavailableError):
+    """The server, the database or the role has reached its limit of connections."""
+
+    def __init__(self) -> None:
+        super().__init__("too_many_connections")
 
 
 _constraints: dict[str, tuple[type[Problem], str | None]] = {}
@@ -103,6 +112,15 @@ def sqlstate(error: SQLAlchemyError) -> str | None:
 def is_retryable(error: SQLAlchemyError) -> bool:
     """Say whether running the whole transaction again may succeed."""
     return sqlstate(error) in RETRYABLE
+
+
+def can_read_again(error: SQLAlchemyError) -> bool:
+    """Say whether a statement that only reads may succeed on another connection."""
+    if isinstance(error, DatabaseUnavailableError):
+        return error.reason == "connection_lost"
+    if not isinstance(error, DBAPIError):
+        return False
+    return error.connection_invalidated or sqlstate(error) == STATEMENT_OUTDATED
 
 
 def violated_constraint(error: SQLAlchemyError) -> str | None:
@@ -158,6 +176,8 @@ def _unacceptable_value() -> Problem:
 
 __all__ = [
     "DatabaseUnavailableError",
+    "TooManyConnectionsError",
+    "can_read_again",
     "database_problem",
     "is_retryable",
     "on_violation",

@@ -1,0 +1,41 @@
+"""Errors of asyncpg: whether the connection is lost, and what must not be logged of them."""
+
+from typing import Final
+
+import asyncpg
+
+SERVER_ENDED_CONNECTION: Final = frozenset({"57P01", "57P02", "57P03"})
+"""SQLSTATEs with which a server ends a connection."""
+
+
+def ends_connection(error: BaseException | None) -> bool:
+    """Say whether a connection is of no more use after this error of the driver.
+
+    The driver knows a connection as open until the socket is closed. In the moment before, when the
+    server has ended it, the connection is in a state that the driver only calls an internal error.
+    """
+    return (
+        isinstance(error, OSError | asyncpg.PostgresConnectionError | asyncpg.InternalClientError)
+        or getattr(error, "sqlstate", None) in SERVER_ENDED_CONNECTION
+    )
+
+
+def conceal_values(cause: BaseException | None, *wrappers: BaseException | None) -> None:
+    """Remove values from the messages of a database error before it is logged.
+
+    PostgreSQL quotes the row it refused as DETAIL, and an unacceptable value in the message.
+
+    Args:
+        cause: the driver's exception.
+        wrappers: exceptions of SQLAlchemy that repeat its message.
+    """
+    if not isinstance(cause, asyncpg.PostgresError):
+        return
+    cause.detail = None
+    if isinstance(cause, asyncpg.DataError):
+        for error in (cause, *wrappers):
+            if error is not None:
+                error.args = ("a value is not acceptable (concealed)",)
+
+
+__all__ = ["conceal_values", "ends_connection"]
