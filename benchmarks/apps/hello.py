@@ -1,12 +1,11 @@
 """`GET /api/v1/hello/{number}`: bare ASGI, bare FastAPI, the platform with and without limits."""
 
-from fastapi import FastAPI
+from fastapi import APIRouter, FastAPI
 from pydantic import BaseModel
 from starlette.types import Receive, Scope, Send
 
 from service_platform.app import ServiceApp, create_app
 from service_platform.cache import Cache
-from service_platform.routing import Router
 from service_platform.settings import PlatformSettings
 
 PATH = "/api/v1/hello/5"
@@ -40,7 +39,7 @@ bare_fastapi.get("/api/v1/hello/{number}")(hello)
 
 
 def _platform(backend: str) -> ServiceApp:
-    router = Router()
+    router = APIRouter()
     router.get("/hello/{number}")(hello)
     settings = PlatformSettings(
         project_name="hello",

@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Annotated, cast
 
-from fastapi import Depends, FastAPI, HTTPException, Response
+from fastapi import APIRouter, Depends, FastAPI, HTTPException, Response
 from limits import parse
 from limits.aio.storage import Storage
 from limits.aio.strategies import MovingWindowRateLimiter, SlidingWindowCounterRateLimiter
@@ -28,7 +28,6 @@ from benchmarks.apps.hello import Greeting, hello
 from service_platform.app import create_app
 from service_platform.cache import Cache
 from service_platform.ratelimit import Decision, Identity, Limiter, Policy, RedisStore
-from service_platform.routing import Router
 from service_platform.settings import PlatformSettings
 
 PATH = "/api/v1/hello/5"
@@ -184,7 +183,7 @@ def without() -> FastAPI:
 
 def full_stack() -> FastAPI:
     """The whole platform: this limiter, and access log, metrics, headers and the rest."""
-    router = Router()
+    router = APIRouter()
     router.get("/hello/{number}")(hello)
     settings = PlatformSettings(
         project_name="hello",

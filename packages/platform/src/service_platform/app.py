@@ -1,158 +1,199 @@
-"""The application factory: what a service is made of becomes a FastAPI application."""
+"""The application of a service: a FastAPI application with the platform around it.
 
-from collections.abc import AsyncIterator, Sequence
+FastAPI's middleware stack, exit stacks and exception handling are its own. The platform's
+middleware goes around the whole of it, so that also the answer to an unhandled exception has its
+headers, and `AdmissionMiddleware` goes around the router.
+"""
+
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, cast
 
-from fastapi import FastAPI
-from starlette.types import ASGIApp, Receive, Scope, Send
+from fastapi import APIRouter, FastAPI
+from starlette.types import Receive, Scope, Send
 
-from service_platform.api_docs import docs_routes
-from service_platform.context import SCOPE_KEY, RequestContext
-from service_platform.errors import NotFound
-from service_platform.errors.handlers import install_error_handlers
+from service_platform.api_docs import asset_routes, install_docs
+from service_platform.errors.handlers import PROBLEM_HANDLERS
 from service_platform.errors.pages import problem_routes
-from service_platform.gate import Gate
 from service_platform.health import health_routes
 from service_platform.logging import configure_logging
 from service_platform.metrics import metrics_routes
-from service_platform.middleware import EdgeMiddleware
-from service_platform.openapi import describe
+from service_platform.middleware.admission import AdmissionMiddleware, EndpointCompiler, Verifier
+from service_platform.middleware.deadlines import Deadlines
+from service_platform.middleware.platform import PlatformMiddleware
+from service_platform.middleware.response_headers import ContentSecurityPolicies
+from service_platform.openapi import describe_problems
 from service_platform.ratelimit import Limiter, Policy
 from service_platform.resources import Lifecycle, Resource
-from service_platform.routing import PlatformRoute, Router
-from service_platform.settings import PlatformSettings
+from service_platform.settings import PlatformSettings, load_settings
 
 
 class ServiceApp(FastAPI):
-    """A FastAPI application whose outermost layer is the platform's.
+    """A FastAPI application with the platform's middleware, error responses and probes.
+
+    Args:
+        settings: see `load_settings`; read from the environment where omitted.
+        resources: started in this order before the application's lifespan, stopped in reverse
+            after it, found as `app.state.<name>`. One named `identity` verifies tokens, one named
+            `limiter` replaces the limiter made from the settings.
+        content_security_policies: `Content-Security-Policy` of pages, by path prefix, such as
+            `{"/admin": "default-src 'self'"}`; everything else keeps the strict one of an API.
+        options: everything that `FastAPI` takes. Its defaults are FastAPI's, but for
+            `max_body_size` (`MAX_BODY_BYTES`) and `exception_handlers`, which answer errors as
+            problems where the service has no handler of its own.
 
     Attributes:
         settings: the settings it was made with.
         lifecycle: its resources and where it is between start and end.
-        gate: authentication and rate limits in front of every route.
+
+    Raises:
+        ValueError: two resources have one name, or a policy belongs to no path.
     """
 
     def __init__(
-        self, settings: PlatformSettings, lifecycle: Lifecycle, gate: Gate, **options: Any
+        self,
+        *,
+        settings: PlatformSettings | None = None,
+        resources: Sequence[Resource] = (),
+        content_security_policies: Mapping[str, str] | None = None,
+        **options: Any,
     ) -> None:
+        self.settings = settings = settings or load_settings(PlatformSettings)
+        configure_logging(settings)
+        everything = list(resources)
+        if settings.rate_limit_enabled and all(each.name != "limiter" for each in resources):
+            redis = next((each for each in resources if each.name == "redis"), None)
+            everything.append(Limiter.from_settings(settings, redis))
+        self.lifecycle = Lifecycle(everything)
+        options["exception_handlers"] = {
+            **PROBLEM_HANDLERS,
+            **(options.get("exception_handlers") or {}),
+        }
+        options.setdefault("max_body_size", settings.max_body_bytes)
+        options.setdefault("telemetry", {"auto_configure": settings.otel_enabled})
+        self._described_document: dict[str, Any] | None = None
         super().__init__(**options)
-        self.settings = settings
-        self.lifecycle = lifecycle
-        self.gate = gate
-
-    def build_middleware_stack(self) -> ASGIApp:
-        """The layers around the router: the edge, then what a service added itself.
-
-        Starlette's two error layers are left out: the edge answers every exception, by the
-        handlers registered on the application and otherwise with a 500.
-        """
-        app: ASGIApp = self.router
-        for middleware, args, kwargs in reversed(self.user_middleware):
-            app = middleware(app, *args, **kwargs)
-        return EdgeMiddleware(app, self.settings, self.lifecycle, self.exception_handlers)
+        self.state.settings = settings
+        for resource in everything:
+            setattr(self.state, resource.name, resource)
+        deadlines = Deadlines(settings.request_timeout_seconds)
+        self._admission = self._admit_before_routing(deadlines)
+        self._platform_middleware = PlatformMiddleware(
+            super().__call__,
+            settings,
+            self.lifecycle,
+            deadlines=deadlines,
+            content_security_policies=ContentSecurityPolicies(content_security_policies or {}),
+        )
+        self._start_resources_before_lifespan()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer; FastAPI's telemetry is asked only where it is switched on."""
-        if self.settings.otel_enabled:
-            await super().__call__(scope, receive, send)
-            return
-        scope["app"] = self
-        if self.middleware_stack is None:
-            self.middleware_stack = self.build_middleware_stack()
-        await self.middleware_stack(scope, receive, send)
+        """Serve as FastAPI does, inside of the platform's middleware."""
+        await self._platform_middleware(scope, receive, send)
+
+    def openapi(self) -> dict[str, Any]:
+        """Return FastAPI's OpenAPI document with the problems that routes really answer."""
+        document = super().openapi()
+        if document is not self._described_document:
+            describe_problems(document, self)
+            self._described_document = document
+        return document
+
+    def allowed_methods(self, scope: Scope, path: str) -> list[str]:
+        """Return every method that a path has, over all routes.
+
+        Args:
+            scope: of a request.
+            path: without `root_path`.
+        """
+        return self._admission.table.allowed_methods(scope, path)
+
+    def _admit_before_routing(self, deadlines: Deadlines) -> AdmissionMiddleware:
+        settings = self.settings
+        limiter = cast("Limiter | None", getattr(self.state, "limiter", None))
+        admission = AdmissionMiddleware(
+            self.router.middleware_stack,
+            self,
+            deadlines,
+            verifier=cast("Verifier | None", getattr(self.state, "identity", None)),
+            limiter=limiter if settings.rate_limit_enabled else None,
+            policies=Policy.service_wide(settings),
+            platform_routes=[
+                *health_routes(settings, self.lifecycle),
+                *metrics_routes(),
+                *problem_routes(),
+                *asset_routes(),
+            ],
+            compile_endpoint=_endpoint_compiler(settings),
+        )
+        self.router.middleware_stack = admission  # as `Router(middleware=...)` does
+        return admission
+
+    def _start_resources_before_lifespan(self) -> None:
+        lifespan = self.router.lifespan_context
+
+        @asynccontextmanager
+        async def with_resources(app: Any) -> AsyncIterator[Mapping[str, Any] | None]:
+            async with self.lifecycle, lifespan(app) as state:
+                yield state
+
+        self.router.lifespan_context = with_resources  # type: ignore[assignment]
+
+
+def _endpoint_compiler(settings: PlatformSettings) -> EndpointCompiler | None:
+    if not settings.acceleration:
+        return None
+    from service_platform.acceleration.endpoints import compile_endpoint  # noqa: PLC0415
+
+    return compile_endpoint
 
 
 def create_app(
     settings: PlatformSettings,
     *,
-    routers: Sequence[Router],
-    resources: Sequence[Resource],
-    unversioned_routers: Sequence[Router] = (),
+    routers: Sequence[APIRouter] = (),
+    resources: Sequence[Resource] = (),
+    unversioned_routers: Sequence[APIRouter] = (),
+    **options: Any,
 ) -> ServiceApp:
     """Make the application of a service; may be called any number of times.
 
+    It is a `ServiceApp` with the conventions of a service: name and version from the settings,
+    routes below `API_V1_PREFIX`, API documentation without a CDN at `/docs` and `/redoc`, no
+    redirects between `/items` and `/items/`.
+
     Args:
         settings: see `load_settings`.
-        routers: routes below `API_V1_PREFIX`.
-        resources: started in this order, stopped in reverse, found as `app.state.<name>`. One
-            named `identity` verifies tokens, one named `limiter` replaces the limiter made from
-            the settings.
+        routers: any `APIRouter`; included below `API_V1_PREFIX`.
+        resources: see `ServiceApp`.
         unversioned_routers: routes with paths fixed elsewhere, such as `/.well-known`.
+        options: everything that `ServiceApp` and `FastAPI` take; they win over the conventions.
     """
-    configure_logging(settings)
-    by_name = {resource.name: resource for resource in resources}
-    if settings.rate_limit_enabled and "limiter" not in by_name:
-        by_name["limiter"] = Limiter.from_settings(settings, by_name.get("redis"))
-    lifecycle = Lifecycle(tuple(by_name.values()))
-
-    @asynccontextmanager
-    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        async with lifecycle:
-            yield
-
+    conventions = {
+        "title": settings.project_name,
+        "version": settings.version,
+        "redirect_slashes": False,
+        "openapi_url": f"{settings.api_v1_prefix}/openapi.json",
+        "docs_url": "/docs",
+        "redoc_url": "/redoc",
+    }
+    options = {**conventions, **options}
+    pages = {name: options.pop(name) for name in ("openapi_url", "docs_url", "redoc_url")}
     app = ServiceApp(
-        settings,
-        lifecycle,
-        Gate(by_name.get("identity"), by_name.get("limiter")),  # type: ignore[arg-type]
-        title=settings.project_name,
-        version=settings.version,
-        lifespan=lifespan,
-        redirect_slashes=False,
-        telemetry={"auto_configure": settings.otel_enabled},
+        settings=settings,
+        resources=resources,
         openapi_url=None,
         docs_url=None,
         redoc_url=None,
+        **options,
     )
-    app.state.settings = settings
-    for name, resource in by_name.items():
-        setattr(app.state, name, resource)
-    install_error_handlers(app, settings.problem_type_base_url)
-    _mount(app, settings, routers, unversioned_routers)
+    for router in routers:
+        app.include_router(router, prefix=settings.api_v1_prefix)
+    for router in unversioned_routers:
+        app.include_router(router)
+    if settings.docs_enabled:
+        install_docs(app, **pages)
     return app
 
 
-def _mount(
-    app: ServiceApp,
-    settings: PlatformSettings,
-    routers: Sequence[Router],
-    unversioned_routers: Sequence[Router],
-) -> None:
-    """Put the service's routes first, the platform's own behind them."""
-    service_wide = Policy.service_wide(settings) if app.gate.limiter else ()
-    routes = [
-        route
-        for prefix, group in ((settings.api_v1_prefix, routers), ("", unversioned_routers))
-        for router in group
-        for route in router.mounted_at(prefix, app)
-    ]
-    for route in routes:
-        route.policies = (*service_wide, *route.policies)
-    app.router.routes.extend(routes)
-    app.router.routes.extend(health_routes(settings, app.lifecycle))
-    app.router.routes.extend(metrics_routes())
-    app.router.routes.extend(problem_routes())
-    if settings.docs_enabled:
-        describe(app, settings)
-        app.router.routes.extend(docs_routes(settings, app))
-    app.router.default = _Unmatched(app, service_wide)
-
-
-class _Unmatched:
-    """The end of routing: paths that do not exist, counted against the caller's quota too."""
-
-    def __init__(self, app: ServiceApp, policies: tuple[Policy, ...]) -> None:
-        self._app = app
-        self._policies = policies
-
-    async def __call__(self, scope: Scope, _: Receive, send: Send) -> None:
-        """Answer 404, or 429 to a caller who tried too many paths."""
-        if scope["type"] != "http":
-            await send({"type": "websocket.close", "code": 1000, "reason": ""})
-            return
-        context: RequestContext = scope[SCOPE_KEY]
-        await self._app.gate.admit(context, self._policies)
-        raise NotFound
-
-
-__all__ = ["PlatformRoute", "ServiceApp", "create_app"]
+__all__ = ["ServiceApp", "create_app"]

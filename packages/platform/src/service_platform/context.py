@@ -1,9 +1,10 @@
-"""The context of one request: made once by the outermost layer, read by everything inside.
+"""The context of one request or WebSocket: made by the platform's middleware, read by everything.
 
 It is `scope["service_platform"]` for ASGI code and `current_context()` for anything else; the
 logging pipeline and the HTTP client take request id and trace from it.
 """
 
+import asyncio
 import re
 import secrets
 from contextvars import ContextVar
@@ -15,6 +16,7 @@ from uuid_utils import uuid7
 if TYPE_CHECKING:
     from service_platform.errors import Problem
     from service_platform.identity import Principal
+    from service_platform.ratelimit import Limiter, Policy
 
 SCOPE_KEY: Final = "service_platform"
 REQUEST_TIMEOUT_HEADER: Final = "x-request-timeout"
@@ -27,42 +29,54 @@ _ZERO_SPAN: Final = "0" * 16
 
 
 class RequestContext:
-    """What is known about the request in flight.
+    """What is known about the request (or WebSocket) in flight.
 
     Attributes:
         scope: the ASGI scope.
+        task: the asyncio task that serves it.
+        path: the path as the server received it, without a prefix that a proxy took off.
         headers: every header by lower-case name; of a repeated one, the last.
         request_id: the caller's `X-Request-ID` where it is acceptable, else a new UUIDv7.
         trace_id: W3C trace id, continued from `traceparent` or new (32 hexadecimal digits).
         trace_flags: W3C trace flags of the caller (two hexadecimal digits).
         client_address: address of the client, behind trusted proxies the forwarded one.
-        scheme: `http` or `https`, behind trusted proxies the forwarded one.
         started: `time.perf_counter()` at the first byte of the request.
         deadline: event loop time at which the handler is cancelled.
+        admitted: whether authentication and rate limits were decided for this request.
         route: path template of the matched route, `None` until routing is done.
         principal: who calls, once a bearer token was verified.
         authentication_error: why the presented token was refused.
+        message_limiter: decides the messages of a WebSocket, `None` where nothing limits them.
+        message_policies: rate limits of each message of a WebSocket.
         response_headers: header pairs that later layers add to the response.
         status: status code, once the response has started.
         timed_out: the handler was cancelled at its deadline.
         disconnected: the client left before the response was complete.
+        recorded: the request was counted and logged.
+        stream_ended: the process drains and has ended this event stream.
     """
 
     __slots__ = (
         "_span_id",
+        "admitted",
         "authentication_error",
         "client_address",
         "deadline",
         "disconnected",
         "headers",
+        "message_limiter",
+        "message_policies",
+        "path",
         "principal",
+        "recorded",
         "request_id",
         "response_headers",
         "route",
-        "scheme",
         "scope",
         "started",
         "status",
+        "stream_ended",
+        "task",
         "timed_out",
         "trace_flags",
         "trace_id",
@@ -73,24 +87,30 @@ class RequestContext:
         scope: Scope,
         headers: dict[bytes, bytes],
         *,
+        task: asyncio.Task[object],
         client_address: str,
-        scheme: str,
         started: float,
         deadline: float,
     ) -> None:
         self.scope = scope
+        self.task = task
+        self.path: str = scope["path"]
         self.headers = headers
         self.client_address = client_address
-        self.scheme = scheme
         self.started = started
         self.deadline = deadline
+        self.admitted = False
         self.route: str | None = None
         self.principal: Principal | None = None
         self.authentication_error: Problem | None = None
+        self.message_limiter: Limiter | None = None
+        self.message_policies: tuple[Policy, ...] = ()
         self.response_headers: list[tuple[bytes, bytes]] = []
         self.status = 0
         self.timed_out = False
         self.disconnected = False
+        self.recorded = False
+        self.stream_ended = False
         self._span_id = ""
         fresh = str(uuid7())
         offered = headers.get(b"x-request-id")
@@ -102,6 +122,12 @@ class RequestContext:
         traceparent = headers.get(b"traceparent")
         if traceparent is not None:
             self._continue_trace(traceparent)
+
+    @property
+    def scheme(self) -> str:
+        """`http` or `https` (`ws`, `wss`), behind trusted proxies the forwarded one."""
+        scheme: str = self.scope["scheme"]
+        return scheme
 
     @property
     def span_id(self) -> str:
@@ -129,5 +155,5 @@ current: ContextVar[RequestContext | None] = ContextVar("request_context", defau
 
 
 def current_context() -> RequestContext | None:
-    """The context of the request this code runs for, or `None` outside of one."""
+    """Return the context of the request this code runs for, or `None` outside of one."""
     return current.get()

@@ -197,14 +197,17 @@ def _drop_notice(count: int) -> dict[str, Any]:
 
 def _short_access(event: dict[str, Any]) -> dict[str, Any]:
     """On a terminal an access line is read by a person: method, path, status, time."""
-    duration = float(event.get("http.server.request.duration", 0.0)) * 1000
-    return {
+    is_websocket = event["event"] == "websocket"
+    seconds = event["websocket.duration" if is_websocket else "http.server.request.duration"]
+    method = "WEBSOCKET" if is_websocket else event["http.request.method"]
+    short = {
         "level": event["level"],
-        "event": f"{event['http.request.method']} {event['url.path']}",
+        "event": f"{method} {event['url.path']}",
         "status": event["http.response.status_code"],
-        "ms": round(duration, 1),
+        "ms": round(float(seconds) * 1000, 1),
         "request_id": event["request_id"],
     }
+    return {**short, "close_code": event["websocket.close_code"]} if is_websocket else short
 
 
 def _printable(value: object) -> object:

@@ -5,7 +5,7 @@ checks (see `health.py`).
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from typing import Protocol, runtime_checkable
 
@@ -51,17 +51,52 @@ class Lifecycle:
     """Where a process is between start and end; probes and the drain read it.
 
     `started` is set once every resource has started, `draining` from the stop signal on.
+
+    Raises:
+        ValueError: two resources have the same name, so that one would hide the other.
     """
 
-    __slots__ = ("_stack", "draining", "resources", "started")
+    __slots__ = ("_event_streams", "_stack", "draining", "resources", "started")
 
     def __init__(self, resources: Sequence[Resource]) -> None:
         names = [resource.name for resource in resources]
-        if len(set(names)) != len(names):
-            raise ValueError(f"Two resources have one name: {sorted(names)}")
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(
+                f"Two resources are named {twice[0]!r}; give each a name of its own (`name=`)."
+            )
         self.resources = tuple(resources)
         self.started = False
         self.draining = False
+        self._event_streams: dict[asyncio.Task[object], Callable[[], object]] = {}
+
+    def watch_event_stream(self, task: asyncio.Task[object], end: Callable[[], object]) -> None:
+        """Remember a response that never ends by itself (server-sent events).
+
+        Args:
+            task: that sends it.
+            end: called when the process drains; ends the stream in order.
+        """
+        self._event_streams[task] = end
+        task.add_done_callback(self.forget_event_stream)
+
+    def forget_event_stream(self, task: asyncio.Task[object]) -> None:
+        """Stop watching a stream that has ended."""
+        self._event_streams.pop(task, None)
+
+    def end_event_streams(self) -> int:
+        """End every event stream, as the server does when it closes its socket.
+
+        Their clients connect again, to another replica. Other streams have an end of their own and
+        get the time of the shutdown for it.
+
+        Returns:
+            How many there were.
+        """
+        streams, self._event_streams = self._event_streams, {}
+        for end in streams.values():
+            end()
+        return len(streams)
 
     async def __aenter__(self) -> "Lifecycle":
         """Start the resources in order; when one fails, stop those already started."""

@@ -244,6 +244,33 @@ class PlatformSettings(BaseSettings):
         le=3_600,
         description="A response that has not started by then is given up (504); see @timeout.",
     )
+    max_connections: int = Field(
+        10_000,
+        ge=1,
+        le=1_000_000,
+        description="Connections one process serves; the limit of open files may allow fewer.",
+    )
+    keep_alive_seconds: float = Field(
+        75.0,
+        gt=0,
+        le=3_600,
+        description="A connection without a request is closed after this long; more than proxies'.",
+    )
+    request_head_timeout_seconds: float = Field(
+        10.0, gt=0, le=300, description="Request line and headers must arrive in this time (408)."
+    )
+    transfer_timeout_seconds: float = Field(
+        10.0,
+        gt=0,
+        le=300,
+        description="Span in which a client must send a body, and read an answer, at 240 bytes/s.",
+    )
+    websocket_max_message_bytes: int = Field(
+        1_048_576, ge=1, le=1_073_741_824, description="Larger messages close a WebSocket (1009)."
+    )
+    websocket_ping_seconds: float = Field(
+        20.0, gt=0, le=600, description="Between pings of a WebSocket, and to wait for each answer."
+    )
     drain_delay_seconds: float = Field(
         5.0, ge=0, le=300, description="After SIGTERM: unready, but still accepting, this long."
     )

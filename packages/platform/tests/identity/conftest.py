@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import httpx2
 import orjson
 import pytest
+from fastapi import APIRouter
 
 from service_platform.app import ServiceApp, create_app
 from service_platform.identity import (
@@ -19,7 +20,6 @@ from service_platform.identity import (
     RequireScope,
     TokenVerifier,
 )
-from service_platform.routing import Router
 from service_platform.settings import PlatformSettings
 from service_testing.services import client_of, started
 from service_testing.tokens import TestTokens
@@ -105,8 +105,8 @@ def settings_for(redis_url: str) -> Callable[..., PlatformSettings]:
     return make
 
 
-def guarded_routes() -> Router:
-    router = Router(prefix="/things")
+def guarded_routes() -> APIRouter:
+    router = APIRouter(prefix="/things")
 
     @router.get("/mine")
     async def mine(principal: CurrentPrincipal) -> dict[str, Any]:

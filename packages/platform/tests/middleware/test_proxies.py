@@ -1,8 +1,11 @@
 """Forwarded headers: believed from trusted proxies, and only their own part of the chain."""
 
 from ipaddress import ip_network
+from typing import Any
 
 import pytest
+from starlette._utils import get_route_path
+from starlette.datastructures import URL
 
 from service_platform.middleware.proxies import TrustedProxies
 
@@ -15,7 +18,88 @@ def resolve(
     raw = [(b"x-forwarded-for", value.encode()) for value in forwarded]
     if proto:
         raw.append((b"x-forwarded-proto", proto.encode()))
-    return proxies.resolve({"client": (peer, 1), "scheme": "http", "headers": raw}, dict(raw))
+    scope = http_scope(peer, raw)
+    address = proxies.apply(scope, dict(raw))
+    assert scope["client"][0] == address
+    return address, scope["scheme"]
+
+
+def http_scope(peer: str, headers: list[tuple[bytes, bytes]]) -> dict[str, Any]:
+    return {
+        "type": "http",
+        "client": (peer, 1),
+        "scheme": "http",
+        "path": "/docs",
+        "raw_path": b"/docs",
+        "query_string": b"",
+        "headers": headers,
+    }
+
+
+def scope_behind(
+    peer: str = "10.0.0.1", *, root_path: str = "", **forwarded: str
+) -> dict[str, Any]:
+    headers = [
+        (b"host", b"items.internal:8000"),
+        *(
+            (f"x-forwarded-{name}".encode(), value.encode("latin-1"))
+            for name, value in forwarded.items()
+        ),
+    ]
+    scope = http_scope(peer, headers)
+    TrustedProxies([ip_network("10.0.0.0/8")], root_path=root_path).apply(scope, dict(headers))
+    return scope
+
+
+def test_the_url_is_the_one_that_the_client_used() -> None:
+    scope = scope_behind(proto="https", host="api.example.com", prefix="/items")
+    assert str(URL(scope=scope)) == "https://api.example.com/items/docs"
+    assert scope["root_path"] == "/items"
+    assert scope["raw_path"] == b"/items/docs"
+    assert get_route_path(scope) == "/docs"
+
+
+def test_strangers_say_nothing_about_the_url() -> None:
+    scope = scope_behind("203.0.113.5", proto="https", host="evil.example", prefix="/evil")
+    assert str(URL(scope=scope)) == "http://items.internal:8000/docs"
+
+
+@pytest.mark.parametrize(
+    "host", ["", "a b", "evil.example/path", "x@y", "a\nb", "[::1", "host:port", "h,"]
+)
+def test_a_forwarded_host_that_is_none_is_ignored(host: str) -> None:
+    assert str(URL(scope=scope_behind(host=host))) == "http://items.internal:8000/docs"
+
+
+@pytest.mark.parametrize(
+    "prefix", ["", "/", "items", "//evil.example", "/a b", "/<script>", "/a/.;"]
+)
+def test_a_forwarded_prefix_that_is_none_is_ignored(prefix: str) -> None:
+    assert scope_behind(prefix=prefix).get("root_path", "") == ""
+
+
+def test_the_nearest_proxy_names_host_and_prefix() -> None:
+    scope = scope_behind(host="evil.example, api.example.com:8443", prefix="/evil, /items/")
+    assert str(URL(scope=scope)) == "http://api.example.com:8443/items/docs"
+
+
+def test_a_prefix_from_the_settings_holds_until_a_proxy_names_one() -> None:
+    assert scope_behind(root_path="/items")["path"] == "/items/docs"
+    assert scope_behind("203.0.113.5", root_path="/items")["path"] == "/items/docs"
+    assert scope_behind(root_path="/items", prefix="/shop")["path"] == "/shop/docs"
+
+
+def test_a_prefix_that_the_server_has_put_there_stays() -> None:
+    scope = http_scope("10.0.0.1", []) | {"root_path": "/api", "path": "/api/docs"}
+    TrustedProxies([], root_path="/items").apply(scope, {})
+    assert (scope["root_path"], scope["path"]) == ("/api", "/api/docs")
+
+
+def test_websockets_have_schemes_of_their_own() -> None:
+    headers = [(b"x-forwarded-proto", b"https")]
+    scope = http_scope("10.0.0.1", headers) | {"type": "websocket", "scheme": "ws"}
+    PROXIES.apply(scope, dict(headers))
+    assert scope["scheme"] == "wss"
 
 
 def test_without_trusted_proxies_nothing_is_believed() -> None:
@@ -65,4 +149,5 @@ def test_mapped_ipv4_peers_are_recognised() -> None:
 
 
 def test_a_unix_socket_has_no_address() -> None:
-    assert PROXIES.resolve({"headers": []}, {}) == ("", "http")
+    scope = {"type": "http", "path": "/", "headers": []}
+    assert PROXIES.apply(scope, {}) == ""

@@ -7,20 +7,20 @@ from typing import Any, cast
 import http_sf
 import httpx2
 import pytest
+from fastapi import APIRouter
 from pydantic import SecretStr
 from redis import Redis
 
 from service_platform.app import create_app
 from service_platform.cache import Cache
 from service_platform.ratelimit import limit
-from service_platform.routing import Router
 from service_platform.settings import PlatformSettings
 
 Serve = Callable[..., AbstractAsyncContextManager[httpx2.AsyncClient]]
 
 
-def routes() -> Router:
-    router = Router()
+def routes() -> APIRouter:
+    router = APIRouter()
 
     @router.post("/logins")
     @limit("2/minute", by="address", name="logins", fallback="1/minute")

@@ -2,11 +2,12 @@
 
 import asyncio
 
+from fastapi import APIRouter
+
 from service_platform.app import ServiceApp, create_app
-from service_platform.routing import Router
 from service_platform.settings import PlatformSettings, load_settings
 
-router = Router()
+router = APIRouter()
 
 
 @router.get("/fast")

@@ -6,7 +6,7 @@ changed (a session that ends because its refresh token was copied) is committed.
 
 from typing import Any
 
-from fastapi import Request
+from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from auth.clients import GRANT_TYPES
@@ -25,12 +25,11 @@ from auth.signing_keys import SigningKeys
 from service_platform.database.session import DbReader, DbSession
 from service_platform.identity.jwks import JWKS_PATH
 from service_platform.ratelimit import limit
-from service_platform.routing import Router
 
 METADATA_PATH = "/.well-known/oauth-authorization-server"
 
-router = Router(prefix="/auth", tags=["oauth"])
-well_known = Router(tags=["oauth"])
+router = APIRouter(prefix="/auth", tags=["oauth"])
+well_known = APIRouter(tags=["oauth"])
 
 OAUTH_RESPONSES: dict[int | str, dict[str, Any]] = {
     400: {"model": OAuthErrorAnswer, "description": "The request is not acceptable."},

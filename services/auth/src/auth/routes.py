@@ -3,7 +3,7 @@
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import Query
+from fastapi import APIRouter, Query
 
 from auth import repository
 from auth.dependencies import CurrentOwner, TheAccounts, TheCaller
@@ -21,9 +21,8 @@ from service_platform.errors import Conflict, InvalidCursor, NotFound, responses
 from service_platform.identity import Principal, RequireRole
 from service_platform.pagination import Page, PageOf
 from service_platform.ratelimit import limit
-from service_platform.routing import Router
 
-router = Router(prefix="/auth", tags=["accounts"])
+router = APIRouter(prefix="/auth", tags=["accounts"])
 
 Admin = Annotated[Principal, RequireRole(ADMIN)]
 

@@ -2,7 +2,7 @@
 
 from uuid import UUID
 
-from fastapi import Request, Response
+from fastapi import APIRouter, Request, Response
 
 from items import repository, service
 from items.dependencies import ItemReader, ItemWriter, WantedItems
@@ -14,9 +14,8 @@ from service_platform.errors import BadRequest, InvalidCursor, PreconditionFaile
 from service_platform.etags import IfMatch, IfNoneMatch, etag_for
 from service_platform.idempotency import IDEMPOTENCY_PROBLEMS, IdempotencyKey
 from service_platform.pagination import Page, PageOf, Slice
-from service_platform.routing import Router
 
-router = Router(prefix="/items", tags=["items"])
+router = APIRouter(prefix="/items", tags=["items"])
 
 ETAG = {"ETag": {"description": "Version of the item.", "schema": {"type": "string"}}}
 LOCATION = {"Location": {"description": "Path of the new item.", "schema": {"type": "string"}}}

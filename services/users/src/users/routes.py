@@ -3,13 +3,12 @@
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import Query, Response
+from fastapi import APIRouter, Query, Response
 
 from service_platform.database.session import DbReader, DbSession, TheDatabase
 from service_platform.errors import BadRequest, InvalidCursor, PreconditionFailed, responses
 from service_platform.etags import IfMatch, IfNoneMatch, etag_for
 from service_platform.pagination import Page, PageOf, Slice
-from service_platform.routing import Router
 from service_platform.text import OneLine
 from users import repository, service
 from users.dependencies import Admin, ProfileReader, ProfileWriter
@@ -17,7 +16,7 @@ from users.repository import Record
 from users.schemas import ProfileChange, ProfileView, PublicProfile
 from users.service import ProfileNotFound
 
-router = Router(prefix="/users", tags=["users"])
+router = APIRouter(prefix="/users", tags=["users"])
 
 ETAG = {"ETag": {"description": "Version of the profile.", "schema": {"type": "string"}}}
 

@@ -5,6 +5,7 @@ under a strict Content-Security-Policy. `assets/` holds Swagger UI and Redoc as 
 (licences beside them), compressed; `./dev vendor` replaces them by other versions.
 """
 
-from service_platform.api_docs.pages import docs_routes
+from service_platform.api_docs.assets import asset_routes
+from service_platform.api_docs.pages import install_docs
 
-__all__ = ["docs_routes"]
+__all__ = ["asset_routes", "install_docs"]

@@ -9,8 +9,10 @@ from typing import Final
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import Route
 
 from service_platform.etags import known_to
+from service_platform.middleware.content_encoding import accepts_gzip
 
 MEDIA_TYPES: Final = {
     "favicon-32x32.png": "image/png",
@@ -57,8 +59,13 @@ async def serve_asset(request: Request) -> Response:
     }
     if same := known_to(request).not_modified(headers["etag"], headers):
         return same
-    if "gzip" in request.headers.get("accept-encoding", ""):
+    if accepts_gzip(request.headers.get("accept-encoding", "").encode("latin-1")):
         headers["content-encoding"] = "gzip"
     else:
         content = gzip.decompress(content)
     return Response(content, headers=headers, media_type=MEDIA_TYPES[name])
+
+
+def asset_routes() -> list[Route]:
+    """Return the route of the files."""
+    return [Route(ROUTE, serve_asset, methods=["GET"], include_in_schema=False)]

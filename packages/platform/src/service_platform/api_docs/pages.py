@@ -9,9 +9,8 @@ import orjson
 from fastapi import FastAPI
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
 
-from service_platform.api_docs.assets import ROUTE, asset_path, serve_asset
+from service_platform.api_docs.assets import asset_path
 from service_platform.etags import known_to
 from service_platform.settings import PlatformSettings
 
@@ -32,15 +31,21 @@ _PAGE: Final = """<!doctype html>
 """
 
 
-def docs_routes(settings: PlatformSettings, app: FastAPI) -> list[Route]:
-    """The routes of the pages, their files and `{API_V1_PREFIX}/openapi.json`.
+def install_docs(
+    app: FastAPI, *, openapi_url: str | None, docs_url: str | None, redoc_url: str | None
+) -> None:
+    """Add the OpenAPI document and the pages that show it to an application.
 
     Args:
-        settings: prefix of the API, and the issuer that Authorize logs in at.
-        app: whose document is shown; it is made at the first request.
+        app: a service; its issuer is where Authorize logs in.
+        openapi_url: path of the document; without one there are no pages either.
+        docs_url: path of Swagger UI; `None` for none.
+        redoc_url: path of Redoc; `None` for none.
     """
-    document_path = f"{settings.api_v1_prefix}/openapi.json"
+    settings: PlatformSettings = app.state.settings
     policy = content_security_policy(settings.jwt_issuer)
+    if openapi_url is None:
+        return
 
     def page(request: Request, element: str, styles: tuple[str, ...], *scripts: str) -> Response:
         root = escape(request.scope.get("root_path", "").rstrip("/"))
@@ -48,7 +53,7 @@ def docs_routes(settings: PlatformSettings, app: FastAPI) -> list[Route]:
             title=escape(app.title),
             icon=root + asset_path("favicon-32x32.png"),
             element=element,
-            document=root + document_path,
+            document=root + openapi_url,
             styles="\n".join(
                 f'<link rel="stylesheet" href="{root}{asset_path(name)}">' for name in styles
             ),
@@ -70,23 +75,23 @@ def docs_routes(settings: PlatformSettings, app: FastAPI) -> list[Route]:
         return page(request, "redoc", (), "redoc.standalone.js", "redoc-setup.js")
 
     async def document(request: Request) -> Response:
-        content = orjson.dumps(app.openapi())
-        etag = f'"{hashlib.sha256(content).hexdigest()[:16]}"'
+        root = request.scope.get("root_path", "").rstrip("/")
+        content = app.openapi()
+        if root and app.root_path_in_servers:
+            content = {**content, "servers": [{"url": root}, *content.get("servers", [])]}
+        body = orjson.dumps(content)
+        etag = f'"{hashlib.sha256(body).hexdigest()[:16]}"'
         headers = {"etag": etag, "cache-control": "no-cache"}
         return known_to(request).not_modified(etag, headers) or Response(
-            content, media_type="application/json", headers=headers
+            body, media_type="application/json", headers=headers
         )
 
-    endpoints = {
-        "/docs": docs,
-        "/redoc": redoc,
-        document_path: document,
-        ROUTE: serve_asset,
-    }
-    return [
-        Route(path, endpoint, methods=["GET"], include_in_schema=False)
-        for path, endpoint in endpoints.items()
-    ]
+    app.openapi_url, app.docs_url, app.redoc_url = openapi_url, docs_url, redoc_url
+    app.add_route(openapi_url, document, include_in_schema=False)
+    if docs_url is not None:
+        app.add_route(docs_url, docs, include_in_schema=False)
+    if redoc_url is not None:
+        app.add_route(redoc_url, redoc, include_in_schema=False)
 
 
 def content_security_policy(issuer: str) -> str:

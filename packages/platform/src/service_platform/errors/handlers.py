@@ -1,20 +1,27 @@
-"""Turns every exception that reaches the application into a problem response."""
+"""Exception handlers: every exception that reaches the application becomes a problem response.
+
+A service may register handlers of its own for any exception or status; they win.
+"""
 
 import re
 from collections.abc import Mapping, Sequence
+from http import HTTPStatus
 from typing import Any, Final
 
-from fastapi import FastAPI
+from fastapi.exception_handlers import http_exception_handler
 from fastapi.exceptions import RequestValidationError
 from sqlalchemy.exc import SQLAlchemyError
+from starlette._utils import get_route_path
+from starlette.datastructures import FormData
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, HTTPConnection, Request
 from starlette.responses import Response
-from starlette.routing import Match
+from starlette.websockets import WebSocket, WebSocketState
 
 from service_platform.context import SCOPE_KEY, RequestContext
 from service_platform.errors.catalogue import (
     BadRequest,
+    Conflict,
     Forbidden,
     GatewayTimeout,
     InternalError,
@@ -30,19 +37,23 @@ from service_platform.errors.catalogue import (
     ValidationFailed,
 )
 from service_platform.errors.database import database_problem
-from service_platform.errors.problem import Problem
+from service_platform.errors.problem import Problem, problem_of_status
 from service_platform.logging import get_logger
 
-METHODS: Final = ("GET", "POST", "PUT", "PATCH", "DELETE")
 MAX_FIELD_LENGTH: Final = 128
 MAX_DETAILS: Final = 50
+MAX_CLOSE_REASON: Final = 120
+"""Bytes; a close frame has 123 (RFC 6455, section 5.5)."""
+
+POLICY_VIOLATION: Final = 1008
+INTERNAL_ERROR: Final = 1011
 
 _BY_STATUS: Final[dict[int, type[Problem]]] = {
     problem.status: problem
     for problem in (
-        BadRequest, Unauthorized, Forbidden, NotFound, MethodNotAllowed, PreconditionFailed,
-        PayloadTooLarge, UnsupportedMediaType, ValidationFailed, TooManyRequests, InternalError,
-        ServiceUnavailable, GatewayTimeout,
+        BadRequest, Unauthorized, Forbidden, NotFound, MethodNotAllowed, Conflict,
+        PreconditionFailed, PayloadTooLarge, UnsupportedMediaType, ValidationFailed,
+        TooManyRequests, InternalError, ServiceUnavailable, GatewayTimeout,
     )
 }  # fmt: skip
 
@@ -51,76 +62,151 @@ _QUOTING_TYPES: Final = frozenset(
 )
 """Kinds of validation error whose message goes on to quote the input behind `:` or `,`."""
 _quotation: Final = re.compile(r"\s*[:,(].*| '.*", re.DOTALL)
+_is_form: Final = re.compile(
+    r"\s*(application/x-www-form-urlencoded|multipart/form-data)\s*(;.*)?", re.IGNORECASE
+).fullmatch
 
 log = get_logger("service_platform.errors")
 
 
-def install_error_handlers(app: FastAPI, base_url: str) -> None:
-    """Register the handlers.
+async def handle_http_exception(
+    connection: HTTPConnection, error: HTTPException
+) -> Response | None:
+    """Answer an `HTTPException` of FastAPI or Starlette, or a `Problem`.
 
-    Args:
-        app: the application.
-        base_url: what the `type` of a problem begins with.
+    Redirects and responses without content are answered as FastAPI answers them. A WebSocket that
+    was accepted already is closed instead.
     """
-
-    def respond(request: Request, problem: Problem) -> Response:
-        context: RequestContext = request.scope[SCOPE_KEY]
-        return problem.response(base_url=base_url, request_id=context.request_id)
-
-    async def on_http(request: Request, error: HTTPException) -> Response:
-        return respond(request, from_http_exception(request, error))
-
-    async def on_validation(request: Request, error: RequestValidationError) -> Response:
-        return respond(request, from_validation_error(error))
-
-    async def on_database(request: Request, error: SQLAlchemyError) -> Response:
-        problem = database_problem(error)
-        if problem is None:
-            raise error
-        if problem.status >= InternalError.status:
-            log.warning("database_error", error=type(error).__name__, answered=problem.status)
-        return respond(request, problem)
-
-    app.exception_handlers |= {
-        HTTPException: on_http,
-        RequestValidationError: on_validation,
-        SQLAlchemyError: on_database,
-    }
+    if isinstance(connection, WebSocket) and (
+        connection.application_state is not WebSocketState.CONNECTING
+    ):
+        await _close(connection, error)
+        return None
+    if error.status_code < BadRequest.status:
+        return await http_exception_handler(Request(connection.scope), error)
+    return _respond(connection, from_http_exception(connection, error))
 
 
-def from_http_exception(request: Request, error: HTTPException) -> Problem:
-    """The problem for an exception of FastAPI or Starlette; a `Problem` is itself."""
+async def handle_validation_error(
+    connection: HTTPConnection, error: RequestValidationError
+) -> Response:
+    """Answer wrong input: 422, or 400 and 415 where the body could not be read at all."""
+    return _respond(connection, from_validation_error(connection, error))
+
+
+async def handle_database_error(connection: HTTPConnection, error: SQLAlchemyError) -> Response:
+    """Answer a failed database operation.
+
+    Raises:
+        SQLAlchemyError: the fault is the service's own.
+    """
+    problem = database_problem(error)
+    if problem is None:
+        raise error
+    if problem.status >= InternalError.status:
+        log.warning("database_error", error=type(error).__name__, answered=problem.status)
+    return _respond(connection, problem)
+
+
+async def handle_client_disconnect(_: HTTPConnection, __: ClientDisconnect) -> None:
+    """Answer nothing to a client that left while it was sending."""
+
+
+async def handle_unexpected_error(connection: HTTPConnection, _: Exception) -> Response:
+    """Answer an unhandled exception by a 500 that says nothing of it; Starlette raises it on."""
+    return _respond(connection, InternalError())
+
+
+PROBLEM_HANDLERS: Final[Mapping[Any, Any]] = {
+    HTTPException: handle_http_exception,
+    RequestValidationError: handle_validation_error,
+    SQLAlchemyError: handle_database_error,
+    ClientDisconnect: handle_client_disconnect,
+    Exception: handle_unexpected_error,
+}
+"""The handlers that a `ServiceApp` registers where its service has none."""
+
+
+def _respond(connection: HTTPConnection, problem: Problem) -> Response:
+    context: RequestContext = connection.scope[SCOPE_KEY]
+    base_url: str = connection.app.state.settings.problem_type_base_url
+    return problem.response(base_url=base_url, request_id=context.request_id)
+
+
+async def _close(websocket: WebSocket, error: HTTPException) -> None:
+    if websocket.application_state is WebSocketState.CONNECTED:
+        expected = error.status_code < InternalError.status
+        reason = str(error.detail).encode()[:MAX_CLOSE_REASON].decode(errors="ignore")
+        await websocket.close(POLICY_VIOLATION if expected else INTERNAL_ERROR, reason)
+
+
+def from_http_exception(connection: HTTPConnection, error: HTTPException) -> Problem:
+    """Return the problem for an exception of FastAPI or Starlette; a `Problem` is itself."""
     if isinstance(error, Problem):
         return error
-    if error.status_code == MethodNotAllowed.status:
-        return MethodNotAllowed(headers={"allow": ", ".join(allowed_methods(request))})
-    if error.status_code == BadRequest.status and "parsing the body" in str(error.detail):
-        return MalformedBody()
-    known = _BY_STATUS.get(error.status_code)
-    if known is None:
-        known = InternalError if error.status_code >= InternalError.status else BadRequest
-    default_phrase = known is NotFound and error.detail == "Not Found"
-    message = None if default_phrase else str(error.detail)
-    return known(message, headers=dict(error.headers or {}))
+    status = error.status_code
+    detail: object = error.detail  # FastAPI's may be anything
+    headers = {name.lower(): value for name, value in (error.headers or {}).items()}
+    if status == MethodNotAllowed.status:
+        headers["allow"] = _allow(connection, headers.get("allow", ""))
+    if status == BadRequest.status and "parsing the body" in str(detail):
+        return MalformedBody(headers=headers)
+    members: dict[str, Any] = {}
+    message: object = None if detail == _phrase(status) else detail
+    if isinstance(detail, Mapping):
+        members = {str(name): value for name, value in detail.items()}
+        texts = (members.pop("detail", None), members.pop("message", None))
+        message = next((text for text in texts if text is not None), None)
+    elif isinstance(detail, list | tuple):
+        members, message = {"details": detail}, None
+    known = _BY_STATUS.get(status) or problem_of_status(status)
+    problem = known(None if message is None else str(message), headers=headers)
+    problem.extensions = members
+    return problem
 
 
-def allowed_methods(request: Request) -> list[str]:
-    """Every method the path has, for `Allow` (RFC 9110, section 10.2.1)."""
-    routes = request.app.router.routes
-    allowed = []
-    for method in METHODS:
-        scope = {**request.scope, "method": method}
-        if any(route.matches(scope)[0] is Match.FULL for route in routes):
-            allowed += ["GET", "HEAD"] if method == "GET" else [method]
-    return allowed
+def _phrase(status: int) -> str:
+    try:
+        return HTTPStatus(status).phrase
+    except ValueError:
+        return ""
 
 
-def from_validation_error(error: RequestValidationError) -> Problem:
-    """The problem for wrong input; input values are never repeated."""
+def _allow(connection: HTTPConnection, named: str) -> str:
+    """Every method of the path: the router names those of the first route that has it."""
+    allowed: list[str] = connection.app.allowed_methods(
+        connection.scope, get_route_path(connection.scope)
+    )
+    others = sorted({each.strip() for each in named.split(",")} - {"", *allowed})
+    return ", ".join((*allowed, *others))
+
+
+def from_validation_error(connection: HTTPConnection, error: RequestValidationError) -> Problem:
+    """Return the problem for wrong input; input values are never repeated."""
     errors: Sequence[Mapping[str, Any]] = error.errors()
     if any(item["type"] == "json_invalid" for item in errors):
         return MalformedBody("The request body is not valid JSON.")
+    if any(item["loc"][:1] == ("body",) for item in errors):
+        wanted = _wanted_media_type(connection, error.body)
+        if wanted is not None:
+            return UnsupportedMediaType(f"The body must be {wanted}; set Content-Type.")
     return ValidationFailed(details=[_detail(item) for item in errors[:MAX_DETAILS]])
+
+
+def _wanted_media_type(connection: HTTPConnection, body: object) -> str | None:
+    """What the body should have been, where its media type is why it could not be read.
+
+    FastAPI passes on as bytes what is not declared to be JSON, and finds no form in other types.
+    """
+    if isinstance(body, bytes) and body:
+        return "application/json"
+    if isinstance(body, FormData) and not body:
+        has_body = connection.headers.get("content-length", "") not in {"", "0"}
+        if (has_body or "transfer-encoding" in connection.headers) and not _is_form(
+            connection.headers.get("content-type", "")
+        ):
+            return "a form"
+    return None
 
 
 def _detail(item: Mapping[str, Any]) -> dict[str, Any]:

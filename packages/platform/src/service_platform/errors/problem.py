@@ -1,6 +1,10 @@
 """The base class of every problem, its JSON form and the registry of all of them (RFC 9457)."""
 
+import re
+import types
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
+from http import HTTPStatus
 from typing import Any, ClassVar, Final
 from uuid import UUID
 
@@ -11,6 +15,9 @@ from starlette.responses import Response
 from uuid_utils import uuid7
 
 PROBLEM_MEDIA_TYPE: Final = "application/problem+json"
+
+_FACTS: Final = frozenset({"status", "instance", "request_id"})
+"""Members that no extension replaces: they tell of this response and this request."""
 
 registry: dict[str, type["Problem"]] = {}
 """Every problem class by its slug; filled as the classes are defined."""
@@ -50,8 +57,10 @@ class Problem(HTTPException):
         self.extensions = extensions
         super().__init__(self.status, detail=self.message, headers=dict(headers or {}))
 
-    def __init_subclass__(cls, **kwargs: Any) -> None:
+    def __init_subclass__(cls, *, registered: bool = True, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
+        if not registered:
+            return
         known = registry.setdefault(cls.slug, cls)
         if known.__qualname__ != cls.__qualname__ or known.__module__ != cls.__module__:
             raise TypeError(f"Two problems have the slug {cls.slug!r}: {known} and {cls}")
@@ -80,7 +89,10 @@ class Problem(HTTPException):
         }
         if self.details is not None:
             content["details"] = self.details
-        return orjson.dumps(content | self.extensions, default=str)
+        for name, value in self.extensions.items():
+            if name not in _FACTS:
+                content[name] = value
+        return orjson.dumps(content, default=str, option=orjson.OPT_NON_STR_KEYS)
 
     def response(self, *, base_url: str, request_id: str) -> Response:
         """The complete answer."""
@@ -90,6 +102,30 @@ class Problem(HTTPException):
             headers={"cache-control": "no-store", **(self.headers or {})},
             media_type=PROBLEM_MEDIA_TYPE,
         )
+
+
+@cache
+def problem_of_status(status: int) -> type[Problem]:
+    """Return the problem class for an error of which nothing is known but its status.
+
+    Its `type` is `about:blank`, which says just that (RFC 9457, section 4.2.1).
+    """
+    try:
+        phrase = HTTPStatus(status).phrase
+    except ValueError:
+        phrase = "Error"
+    attributes = {
+        "slug": re.sub(r"[^a-z]+", "-", phrase.lower()).strip("-"),
+        "status": status,
+        "title": phrase,
+        "default_message": f"{phrase}.",
+        "type_uri": "about:blank",
+        "__module__": __name__,
+    }
+    made: type[Problem] = types.new_class(
+        f"Status{status}", (Problem,), {"registered": False}, lambda body: body.update(attributes)
+    )
+    return made
 
 
 def instance_id(request_id: str) -> str:

@@ -2,15 +2,18 @@
 
 `CurrentPrincipal` wants any valid token, `OptionalPrincipal` takes one where it is there;
 `Annotated[Principal, RequireScope("items:write")]` and `RequireRole("admin")` demand more, also as
-`dependencies=[RequireRole("admin")]`. The gate has verified the token before (`gate.py`).
+`dependencies=[RequireRole("admin")]`. They work in WebSocket
+endpoints, too. The token has been verified before (`middleware/admission.py`).
 """
 
 from typing import Annotated, Any, Final
 
-from fastapi import Depends, Request, Security
+from fastapi import Depends, Security
+from fastapi.dependencies.models import Dependant
 from fastapi.openapi.models import HTTPBearer, OAuth2, OAuthFlowPassword, OAuthFlows
 from fastapi.security import SecurityScopes
 from fastapi.security.base import SecurityBase
+from starlette.requests import HTTPConnection
 
 from service_platform.context import SCOPE_KEY, RequestContext
 from service_platform.errors import Forbidden, Unauthorized
@@ -22,8 +25,8 @@ TOKEN_PATH: Final = "/auth/token"  # noqa: S105 - a path
 """Below `API_V1_PREFIX` of auth."""
 
 
-def _authenticated(request: Request) -> Principal:
-    context: RequestContext = request.scope[SCOPE_KEY]
+def _authenticated(connection: HTTPConnection) -> Principal:
+    context: RequestContext = connection.scope[SCOPE_KEY]
     if context.principal is None:
         raise context.authentication_error or Unauthorized()
     return context.principal
@@ -41,14 +44,14 @@ class _ScopedAccess(SecurityBase):
             flows=OAuthFlows(password=OAuthFlowPassword(tokenUrl=TOKEN_PATH, scopes={}))
         )
 
-    async def __call__(self, request: Request, required: SecurityScopes) -> Principal:
+    async def __call__(self, connection: HTTPConnection, required: SecurityScopes) -> Principal:
         """The caller.
 
         Raises:
             Unauthorized: without a valid token.
             Forbidden: where a scope is missing (RFC 6750, section 3.1).
         """
-        principal = _authenticated(request)
+        principal = _authenticated(connection)
         for scope in required.scopes:
             if not principal.has_scope(scope):
                 challenge = f'Bearer error="insufficient_scope", scope="{required.scope_str}"'
@@ -69,14 +72,14 @@ class _RoleAccess(SecurityBase):
         self.scheme_name = BEARER_SCHEME
         self.model = HTTPBearer(bearerFormat="at+jwt")
 
-    async def __call__(self, request: Request, required: SecurityScopes) -> Principal:
+    async def __call__(self, connection: HTTPConnection, required: SecurityScopes) -> Principal:
         """The caller.
 
         Raises:
             Unauthorized: without a valid token.
             Forbidden: where a role is missing.
         """
-        principal = _authenticated(request)
+        principal = _authenticated(connection)
         for role in required.scopes:
             if not principal.has_role(role):
                 raise Forbidden(f"This needs the role {role}.")
@@ -87,8 +90,21 @@ _scoped_access: Final = _ScopedAccess()
 _role_access: Final = _RoleAccess()
 
 
-async def _optional(request: Request) -> Principal | None:
-    context: RequestContext = request.scope[SCOPE_KEY]
+def requires_principal(dependant: Dependant | None) -> bool:
+    """Return whether an endpoint's dependencies demand a valid access token.
+
+    Args:
+        dependant: FastAPI's tree of the endpoint's dependencies.
+    """
+    if dependant is None:
+        return False
+    return isinstance(dependant.call, _ScopedAccess | _RoleAccess) or any(
+        requires_principal(needed) for needed in dependant.dependencies
+    )
+
+
+async def _optional(connection: HTTPConnection) -> Principal | None:
+    context: RequestContext = connection.scope[SCOPE_KEY]
     return context.principal
 
 

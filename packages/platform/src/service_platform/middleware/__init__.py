@@ -1,10 +1,11 @@
-"""The layers around the routes, all pure ASGI.
+"""The middleware around every service, all pure ASGI.
 
-`edge.py` is the one layer every request passes; the modules beside it hold one subject each and
-are called by it: `proxies.py`, `security_headers.py`, `cors.py`, `body_limit.py`, `deadlines.py`,
-`access_log.py`.
+`platform.py` is the outermost layer, which every request passes; the modules beside it hold one
+subject each and are called by it: `proxies.py`, `response_headers.py`, `cors.py`,
+`content_encoding.py`, `request_body.py`, `deadlines.py`, `access_log.py`, `websockets.py`.
+`admission.py` is the innermost one, around the router; `route_table.py` tells it the route.
 """
 
-from service_platform.middleware.edge import EdgeMiddleware
+from service_platform.middleware.deadlines import timeout
 
-__all__ = ["EdgeMiddleware"]
+__all__ = ["timeout"]

@@ -17,6 +17,7 @@ EXPOSED_HEADERS: Final = (
     b"X-Request-ID, X-Response-Time"
 )
 PREFLIGHT_MAX_AGE: Final = b"7200"
+ALLOW_ORIGIN: Final = b"access-control-allow-origin"
 
 _is_local_origin = re.compile(rb"https?://(localhost|127\.0\.0\.1|\[::1\])(:\d{1,5})?").fullmatch
 
@@ -28,6 +29,9 @@ class CorsPolicy:
         origins: exact origins, or `*` for every one.
         allow_credentials: whether cookies and HTTP authentication may be sent along.
         allow_local: also allow every port of this machine (development).
+
+    Attributes:
+        varies: whether a response depends on the `Origin` of its request.
     """
 
     def __init__(
@@ -37,9 +41,10 @@ class CorsPolicy:
         self._any = b"*" in self._origins
         self._allow_local = allow_local
         self._credentials = allow_credentials
+        self.varies = bool(origins or allow_local) and not (self._any and not allow_credentials)
 
     def allows(self, origin: bytes) -> bool:
-        """Whether a page of `origin` may read answers."""
+        """Return whether a page of `origin` may read answers."""
         return (
             self._any
             or origin in self._origins
@@ -47,16 +52,14 @@ class CorsPolicy:
         )
 
     def headers(self, origin: bytes) -> HeaderPairs:
-        """Headers of an actual response to a request with this `Origin`."""
+        """Return the headers of an actual response to a request with this `Origin`."""
         if not self.allows(origin):
-            return [(b"vary", b"Origin")]
+            return []
         return [*self._allow(origin), (b"access-control-expose-headers", EXPOSED_HEADERS)]
 
-    def preflight(self, origin: bytes) -> tuple[int, HeaderPairs]:
-        """Status and headers of the answer to a preflight request."""
-        if not self.allows(origin):
-            return 403, [(b"vary", b"Origin")]
-        return 204, [
+    def preflight(self, origin: bytes) -> HeaderPairs:
+        """Return the headers of the answer to a preflight request of an allowed origin."""
+        return [
             *self._allow(origin),
             (b"access-control-allow-methods", ALLOWED_METHODS),
             (b"access-control-allow-headers", ALLOWED_HEADERS),
@@ -65,8 +68,8 @@ class CorsPolicy:
 
     def _allow(self, origin: bytes) -> HeaderPairs:
         if self._any and not self._credentials:
-            return [(b"access-control-allow-origin", b"*")]
-        pairs = [(b"access-control-allow-origin", origin), (b"vary", b"Origin")]
+            return [(ALLOW_ORIGIN, b"*")]
+        pairs = [(ALLOW_ORIGIN, origin)]
         if self._credentials:
             pairs.append((b"access-control-allow-credentials", b"true"))
         return pairs

@@ -14,6 +14,7 @@ from service_platform.settings import PlatformSettings
 
 By = Literal["account", "client", "address", "key"]
 Algorithm = Literal["sliding-window", "gcra"]
+Per = Literal["request", "message"]
 
 LARGEST_EXACT_QUOTA: Final = 10_000
 """A sliding window remembers each unit (about 10 bytes in Redis); larger quotas default to GCRA."""
@@ -42,6 +43,8 @@ class Policy:
             one name share one count.
         fallback: rate of each process by itself while Redis is away; default: quota ÷ replicas.
         scope: where an unnamed policy was declared; keeps the counts of two endpoints apart.
+        per: what is counted: requests (of a WebSocket its handshake), or the messages that a
+            client sends over a WebSocket.
     """
 
     rate: Rate
@@ -53,8 +56,11 @@ class Policy:
     name: str = ""
     fallback: Rate | None = None
     scope: str = ""
+    per: Per = "request"
 
     def __post_init__(self) -> None:
+        if self.per not in get_args(Per):
+            raise ValueError(f"per={self.per!r} must be one of {', '.join(get_args(Per))}.")
         if self.by not in get_args(By):
             raise ValueError(f"by={self.by!r} must be one of {', '.join(get_args(By))}.")
         if self.algorithm not in get_args(Algorithm):
@@ -84,6 +90,7 @@ class Policy:
         shadow: bool = False,
         name: str = "",
         fallback: str | None = None,
+        per: Per = "request",
     ) -> Self:
         """Make a policy from rates in words; the rest is as the attributes of the class.
 
@@ -104,6 +111,7 @@ class Policy:
             shadow=shadow,
             name=name,
             fallback=Rate.parse(fallback) if fallback else None,
+            per=per,
         )
 
     @classmethod
@@ -146,6 +154,7 @@ def limit(
     shadow: bool = False,
     name: str = "",
     fallback: str | None = None,
+    per: Per = "request",
 ) -> Callable[[F], F]:
     """Limit an endpoint in addition to the service's own policies; may be repeated.
 
@@ -164,6 +173,7 @@ def limit(
         shadow: see `Policy`.
         name: see `Policy`; default: the endpoint's name, counted for this endpoint alone.
         fallback: see `Policy`.
+        per: see `Policy`.
 
     Raises:
         ValueError: a rate or an option makes no sense; the message says which.
@@ -173,7 +183,7 @@ def limit(
     else:
         policy = Policy.parse(
             rate, by=by, algorithm=algorithm, cost=cost, tiers=tiers,
-            shadow=shadow, name=name, fallback=fallback,
+            shadow=shadow, name=name, fallback=fallback, per=per,
         )  # fmt: skip
 
     def declare(endpoint: F) -> F:

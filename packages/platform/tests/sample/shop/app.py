@@ -1,6 +1,6 @@
 """The shop's application."""
 
-from fastapi import FastAPI
+from fastapi import APIRouter, FastAPI
 from pydantic import BaseModel
 from sqlalchemy import select
 from starlette.responses import Response
@@ -12,11 +12,10 @@ from service_platform.database.session import DbReader, DbSession
 from service_platform.errors import responses
 from service_platform.idempotency import IDEMPOTENCY_PROBLEMS, IdempotencyKey
 from service_platform.pagination import Keyset, Page, PageOf, fetch_page
-from service_platform.routing import Router
 from service_platform.settings import PlatformSettings, load_settings
 from shop.models import Product
 
-router = Router(prefix="/products", tags=["products"])
+router = APIRouter(prefix="/products", tags=["products"])
 BY_NAME = Keyset("name", Product.name)
 
 

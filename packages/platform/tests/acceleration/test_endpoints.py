@@ -1,4 +1,4 @@
-"""Endpoints called by a plan answer exactly as FastAPI answers them."""
+"""Compiled endpoints answer exactly as FastAPI answers them."""
 
 from collections.abc import AsyncIterator
 from datetime import date
@@ -10,8 +10,9 @@ from uuid import UUID
 
 import httpx2
 import pytest
-from fastapi import Body, Cookie, Depends, Header, Path, Query, Request, Security
+from fastapi import APIRouter, Body, Cookie, Depends, Header, Path, Query, Request, Security
 from fastapi.requests import HTTPConnection
+from fastapi.routing import iter_route_contexts
 from fastapi.security import SecurityScopes
 from hypothesis import given
 from hypothesis import strategies as st
@@ -19,10 +20,9 @@ from pydantic import BaseModel, Field
 from starlette.background import BackgroundTasks
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
+from service_platform.acceleration.endpoints import compile_endpoint
 from service_platform.app import ServiceApp, create_app
-from service_platform.endpoints import plan
 from service_platform.errors import NotFound, Unauthorized
-from service_platform.routing import PlatformRoute, Router
 from service_platform.settings import PlatformSettings
 
 calls: list[str] = []
@@ -87,7 +87,7 @@ async def generated() -> AsyncIterator[str]:
     yield "generated"
 
 
-router = Router(prefix="/lamps")
+router = APIRouter(prefix="/lamps")
 
 
 @router.get("/plain/{number}")
@@ -225,7 +225,7 @@ ONLY_FASTAPI = {
 
 @cache
 def lamps() -> ServiceApp:
-    settings = PlatformSettings(rate_limit_enabled=False, log_level="CRITICAL")
+    settings = PlatformSettings(rate_limit_enabled=False, log_level="CRITICAL", environment="test")
     return create_app(settings, routers=[router], resources=[])
 
 
@@ -237,7 +237,7 @@ def app() -> ServiceApp:
 async def ask(app: ServiceApp, path: str, **options: Any) -> tuple[Any, ...]:
     """What the caller sees, and which dependencies were called."""
     calls.clear()
-    transport = httpx2.ASGITransport(app)
+    transport = httpx2.ASGITransport(app, raise_app_exceptions=False)
     async with httpx2.AsyncClient(transport=transport, base_url="http://lamps.test") as client:
         client.headers["X-Request-ID"] = "0b9d4d52-9c33-7a55-a55f-2f3f0f0c9a01"
         answer = await client.get(f"/api/v1/lamps{path}", **options)
@@ -248,22 +248,37 @@ async def ask(app: ServiceApp, path: str, **options: Any) -> tuple[Any, ...]:
 
 async def both(app: ServiceApp, path: str, **options: Any) -> tuple[Any, ...]:
     """The same question asked both ways; the answer, when it is the same."""
-    by_plan = await ask(app, path, **options)
+    compiled = await ask(app, path, **options)
     app.dependency_overrides[nothing] = nothing
     try:
         by_fastapi = await ask(app, path, **options)
     finally:
         app.dependency_overrides.clear()
-    assert by_plan == by_fastapi
-    return by_plan
+    assert compiled == by_fastapi
+    return compiled
 
 
-def test_plans_are_made_where_they_can_be(app: ServiceApp) -> None:
+def test_endpoints_are_compiled_where_they_can_be(app: ServiceApp) -> None:
     prefix = "/api/v1/lamps"
-    routes = [route for route in app.router.routes if isinstance(route, PlatformRoute)]
-    planned = {route.path.removeprefix(prefix): plan(route) is not None for route in routes}
-    assert {path for path, found in planned.items() if not found} == ONLY_FASTAPI
-    assert len(planned) > len(ONLY_FASTAPI) + 10
+    compiled = {
+        str(route.path).removeprefix(prefix): compile_endpoint(route) is not None
+        for route in iter_route_contexts(app.routes)
+        if str(route.path).startswith(prefix)
+    }
+    assert {path for path, found in compiled.items() if not found} == ONLY_FASTAPI
+    assert len(compiled) > len(ONLY_FASTAPI) + 10
+
+
+async def test_nothing_is_compiled_without_acceleration() -> None:
+    settings = PlatformSettings(
+        rate_limit_enabled=False, log_level="CRITICAL", acceleration=False, environment="test"
+    )
+    app = create_app(settings, routers=[router])
+    assert (await ask(app, "/tree"))[0] == 200
+    scope = {"type": "http", "method": "GET", "path": "/api/v1/lamps/tree", "headers": []}
+    match = app._admission.table.find(scope, "/api/v1/lamps/tree")
+    assert match is not None
+    assert match.info.compiled is None
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,259 @@
+"""Authentication, rate limits and the time limit of a route, before the route runs.
+
+This is the innermost middleware, around the application's router: what it raises goes through the
+application's exception handlers, and what a middleware of the service changed in the request
+counts. All of it is decided before FastAPI reads the body or solves a dependency, so a refused
+request costs next to nothing.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+from fastapi import FastAPI
+from fastapi.routing import APIRoute, RouteContext
+from starlette._utils import get_route_path
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Router
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from service_platform.context import REQUEST_TIMEOUT_HEADER, SCOPE_KEY, RequestContext
+from service_platform.errors import BadRequest, GatewayTimeout, Problem, Unauthorized
+from service_platform.identity import Principal
+from service_platform.identity.dependencies import requires_principal
+from service_platform.identity.errors import KeysUnavailable
+from service_platform.middleware.deadlines import Deadlines, RouteTimeout, declared_timeout
+from service_platform.middleware.route_table import RouteMatch, RouteTable
+from service_platform.ratelimit import Decision, Identity, Limiter, Policy, declared_policies
+
+_BEARER: Final = b"bearer "
+_REQUEST_TIMEOUT: Final = REQUEST_TIMEOUT_HEADER.encode("ascii")
+
+Endpoint = Callable[[Request], Awaitable[Response]]
+EndpointCompiler = Callable[[RouteContext], Endpoint | None]
+
+
+class Verifier(Protocol):
+    """Turns a bearer token into a principal (`identity.TokenVerifier`)."""
+
+    def verify_cached(self, token: str) -> Principal | None:
+        """Return the principal of a token seen before and still good, without waiting."""
+
+    async def verify(self, token: str) -> Principal:
+        """Return the principal of the token; raises a `Problem` when it is refused."""
+
+
+@dataclass(frozen=True, slots=True)
+class RouteInfo:
+    """What is decided by the route of a request.
+
+    Attributes:
+        policies: rate limits of a request (or of connecting, for a WebSocket), the service's own
+            ones included.
+        message_policies: rate limits of each message of a WebSocket.
+        timeout: its own time limit.
+        requires_principal: whether it answers 401 without a valid token.
+        route: of FastAPI or Starlette.
+        compiled: calls the endpoint without FastAPI's request handler.
+    """
+
+    policies: tuple[Policy, ...]
+    message_policies: tuple[Policy, ...]
+    timeout: RouteTimeout | None
+    requires_principal: bool
+    route: BaseRoute
+    compiled: Endpoint | None
+
+
+class AdmissionMiddleware:
+    """Decides who calls and whether the request may be served, then calls the router.
+
+    Args:
+        app: the router.
+        application: whose routes are looked at.
+        deadlines: of the requests in flight.
+        verifier: `None` where a service has no identity; then nobody is ever authenticated.
+        limiter: `None` switches rate limits off.
+        policies: rate limits of every request.
+        platform_routes: of the platform itself, such as the probes; served without limits where
+            the service has no route of its own for that very path.
+        compile_endpoint: see `acceleration.endpoints`; `None` without acceleration.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        application: FastAPI,
+        deadlines: Deadlines,
+        *,
+        verifier: Verifier | None,
+        limiter: Limiter | None,
+        policies: tuple[Policy, ...],
+        platform_routes: Sequence[BaseRoute],
+        compile_endpoint: EndpointCompiler | None = None,
+    ) -> None:
+        self._app = app
+        self._application = application
+        self._deadlines = deadlines
+        self._verifier = verifier
+        self._limiter = limiter
+        self._policies = policies if limiter is not None else ()
+        self._compile_endpoint = compile_endpoint
+        self._platform_router = Router(platform_routes, redirect_slashes=False)
+        self._platform_table = RouteTable(platform_routes, _path_of)
+        self.table = RouteTable(application.router.routes, self.describe)
+
+    def describe(self, route: RouteContext) -> RouteInfo:
+        """Return what is decided by a route, from the decorators of its endpoint."""
+        endpoint = route.endpoint
+        declared = declared_policies(endpoint) if endpoint is not None else ()
+        compiled = None
+        if self._compile_endpoint is not None and isinstance(route.original_route, APIRoute):
+            compiled = self._compile_endpoint(route)
+        return RouteInfo(
+            (*self._policies, *(policy for policy in declared if policy.per == "request")),
+            tuple(policy for policy in declared if policy.per == "message"),
+            declared_timeout(endpoint),
+            requires_principal(getattr(route, "dependant", None)),
+            route.original_route,
+            compiled,
+        )
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request or WebSocket.
+
+        Raises:
+            TooManyRequests: a quota is used up.
+            GatewayTimeout: the response did not start within the time limit.
+            Unauthorized: the route needs a valid token, and there is none.
+            KeysUnavailable: the route needs a valid token, which cannot be verified now.
+            BadRequest: there is more than one `Authorization`.
+        """
+        context: RequestContext | None = scope.get(SCOPE_KEY)
+        if context is None or context.admitted or scope["type"] == "lifespan":
+            await self._app(scope, receive, send)
+            return
+        context.admitted = True
+        try:
+            await self._serve(context, scope, receive, send)
+        except asyncio.CancelledError:
+            # A middleware of the service may have put the router into another task.
+            own_task = asyncio.current_task() is context.task
+            if not context.timed_out or context.status or not own_task:
+                raise
+            context.task.uncancel()
+            raise GatewayTimeout from None
+
+    async def _serve(
+        self, context: RequestContext, scope: Scope, receive: Receive, send: Send
+    ) -> None:
+        path = get_route_path(scope)
+        match = self.table.find(scope, path)
+        if scope["type"] == "http":
+            if scope["method"] == "HEAD" and (match is None or not match.is_full):
+                as_get = {**scope, "method": "GET"}
+                match, scope, send = self.table.find(as_get, path), as_get, _without_body(send)
+            if match is None or match.path != path:
+                own = self._platform_table.find(scope, path)
+                if own is not None:
+                    context.route = own.path
+                    await self._platform_router(scope, receive, send)
+                    return
+        await self._admit(context, match)
+        if match is None:
+            if path[-1:] == "\n" and scope["type"] == "http":
+                raise HTTPException(404)  # the router would overlook it
+        elif match.info.compiled is not None and match.is_full and self._may_call(match):
+            scope.update(match.child_scope, route=match.info.route)
+            scope.setdefault("router", self._application.router)
+            response = await match.info.compiled(Request(scope, receive, send))
+            await response(scope, receive, send)
+            return
+        await self._app(scope, receive, send)
+
+    async def _admit(self, context: RequestContext, match: RouteMatch[RouteInfo] | None) -> None:
+        policies = self._policies
+        needs_token = False
+        if match is not None:
+            info = match.info
+            context.route = match.path
+            policies = info.policies
+            context.message_policies = info.message_policies
+            context.message_limiter = self._limiter
+            if info.timeout is not None:
+                asked = context.headers.get(_REQUEST_TIMEOUT)
+                self._deadlines.change(context, info.timeout, asked)
+            needs_token = (
+                info.requires_principal
+                and match.is_full
+                and not self._application.dependency_overrides
+            )
+        authorization = context.headers.get(b"authorization")
+        if authorization is not None and self._verifier is not None:
+            await self._identify(self._verifier, context, authorization)
+        refusal = context.authentication_error
+        if needs_token and isinstance(refusal, KeysUnavailable):
+            raise refusal  # its caller would be counted as somebody else
+        if self._limiter is not None and policies:
+            await self._take(self._limiter, context, policies)
+        if needs_token and context.principal is None:
+            raise refusal or Unauthorized()  # before the body is read
+
+    async def _identify(
+        self, verifier: Verifier, context: RequestContext, authorization: bytes
+    ) -> None:
+        """Verify the bearer token.
+
+        A refused token is only noted, so that a public route answers whatever a client's stale
+        header says.
+        """
+        if sum(name == b"authorization" for name, _ in context.scope["headers"]) > 1:
+            raise BadRequest("The request has more than one Authorization header.")
+        if authorization[:7].lower() != _BEARER:
+            return
+        token = authorization[7:].strip().decode("latin-1")
+        principal = verifier.verify_cached(token)
+        if principal is None:
+            try:
+                principal = await verifier.verify(token)
+            except Problem as problem:
+                context.authentication_error = problem
+                return
+        context.principal = principal
+
+    async def _take(
+        self, limiter: Limiter, context: RequestContext, policies: tuple[Policy, ...]
+    ) -> None:
+        """Take the cost of the request from the quotas of its caller, or refuse it."""
+        answer = limiter.decide(Identity.of(context), policies)
+        decision = answer if isinstance(answer, Decision) else await answer
+        context.response_headers += decision.headers
+        if not decision.allowed:
+            raise decision.problem()
+
+    def _may_call(self, match: RouteMatch[RouteInfo]) -> bool:
+        """Whether the compiled endpoint does all that FastAPI's request handler would do now."""
+        application = self._application
+        return (
+            not match.is_nested
+            and not application.dependency_overrides
+            and not application._native_telemetry.enabled()  # noqa: SLF001 - whether spans are made
+        )
+
+
+def _path_of(route: RouteContext) -> str | None:
+    return route.path
+
+
+def _without_body(send: Send) -> Send:
+    """`send` for a HEAD request: the headers of GET and no content (RFC 9110, section 9.3.2)."""
+
+    async def send_headers_only(message: Message) -> None:
+        if message["type"] == "http.response.body":
+            message = {**message, "body": b""}
+        await send(message)
+
+    return send_headers_only

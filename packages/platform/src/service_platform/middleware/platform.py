@@ -1,0 +1,322 @@
+"""The platform's middleware: what holds for every request, whatever the application inside does.
+
+It is one pure ASGI layer, because each layer that wraps `send` costs a function call a message. The
+subjects are in the modules beside this one; here is only their order. WebSockets are in
+`websockets.py`; authentication, rate limits and the time limit of a route in `admission.py`.
+"""
+
+import asyncio
+import time
+from functools import partial
+from typing import Final, cast
+
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from service_platform.context import (
+    REQUEST_TIMEOUT_HEADER,
+    SCOPE_KEY,
+    RequestContext,
+    current,
+)
+from service_platform.errors import (
+    GatewayTimeout,
+    PayloadTooLarge,
+    Problem,
+    ServiceUnavailable,
+)
+from service_platform.errors.handlers import handle_http_exception
+from service_platform.logging import get_logger
+from service_platform.metrics import observe_request, requests_in_flight
+from service_platform.middleware import cors, response_headers
+from service_platform.middleware.access_log import AccessLog
+from service_platform.middleware.content_encoding import MINIMUM_BYTES, Compressor, accepts_gzip
+from service_platform.middleware.deadlines import Deadlines
+from service_platform.middleware.proxies import TrustedProxies
+from service_platform.middleware.request_body import RequestBody
+from service_platform.middleware.response_headers import ContentSecurityPolicies, HeaderPairs
+from service_platform.middleware.url_encoding import refuse_undecodable_url
+from service_platform.middleware.websockets import WebSocketLayer
+from service_platform.resources import Lifecycle
+from service_platform.settings import Environment, PlatformSettings
+
+CLIENT_CLOSED_REQUEST: Final = 499
+"""Logged when the client left before its answer (nginx's number; nobody receives it)."""
+
+UNMATCHED_ROUTE: Final = "unmatched"
+
+_REQUEST_TIMEOUT: Final = REQUEST_TIMEOUT_HEADER.encode("ascii")
+_TOO_LARGE_IN_PLAIN_TEXT: Final = b"17"
+"""Length of `Content Too Large`, which Starlette's body limit answers in plain text."""
+_NO_CONTENT_TYPE: Final = b""
+
+log = get_logger("service_platform.errors")
+
+
+class PlatformMiddleware:
+    """Adds what the platform does for every request and WebSocket around an ASGI application.
+
+    It makes the request context, adds request id, security and CORS headers, compresses, keeps the
+    time limit, and counts and logs. An exception passes through it unchanged.
+
+    Args:
+        app: the application inside, FastAPI's middleware stack included.
+        settings: time limit, CORS origins and trusted proxies.
+        lifecycle: tells when the process drains.
+        deadlines: of the requests in flight; `admission.py` changes them by route.
+        content_security_policies: policies by path prefix, see `ContentSecurityPolicies`.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        settings: PlatformSettings,
+        lifecycle: Lifecycle,
+        *,
+        deadlines: Deadlines | None = None,
+        content_security_policies: ContentSecurityPolicies | None = None,
+    ) -> None:
+        self._app = app
+        self._settings = settings
+        self._lifecycle = lifecycle
+        self._deadlines = deadlines or Deadlines(settings.request_timeout_seconds)
+        self._content_security_policies = content_security_policies or ContentSecurityPolicies({})
+        self._proxies = TrustedProxies(settings.trusted_networks, root_path=settings.root_path)
+        self._cors = cors.CorsPolicy(
+            settings.cors_origins,
+            allow_credentials=settings.cors_allow_credentials,
+            allow_local=settings.environment in {Environment.DEVELOPMENT, Environment.TEST},
+        )
+        self._varies_by_origin = (b"Origin",) if self._cors.varies else ()
+        self._access_log = AccessLog(settings)
+        self._websockets = WebSocketLayer(app, settings, self._cors, self._access_log)
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request or WebSocket."""
+        kind = scope["type"]
+        if kind not in {"http", "websocket"} or SCOPE_KEY in scope:  # mounted in another service
+            await self._app(scope, receive, send)
+            return
+        started = time.perf_counter()
+        headers = dict(scope["headers"])
+        client_address = self._proxies.apply(scope, headers)
+        task = self._current_task()
+        asked_timeout = headers.get(_REQUEST_TIMEOUT)
+        context = RequestContext(
+            scope,
+            headers,
+            task=task,
+            client_address=client_address,
+            started=started,
+            deadline=self._deadlines.of(task.get_loop().time(), asked_timeout),
+        )
+        scope[SCOPE_KEY] = context
+        reset = current.set(context)
+        self._deadlines.enter(context, own_limit=asked_timeout is not None)
+        try:
+            if kind == "http":
+                await self._serve_request(context, receive, send)
+            else:
+                leave = partial(self._deadlines.leave, context)
+                await self._websockets.serve(context, receive, send, accepted=leave)
+        finally:
+            self._deadlines.leave(context)
+            current.reset(reset)
+
+    def _current_task(self) -> "asyncio.Task[object]":
+        """The task of this request; asking for the running loop is a system call on Python 3.11."""
+        task = asyncio.current_task(self._loop) if self._loop is not None else None
+        if task is None:
+            self._loop = asyncio.get_running_loop()
+            task = cast("asyncio.Task[object]", asyncio.current_task(self._loop))
+        return task
+
+    async def _serve_request(self, context: RequestContext, receive: Receive, send: Send) -> None:
+        requests_in_flight.begin()
+        headers = context.headers
+        body = None
+        if b"content-length" in headers or b"transfer-encoding" in headers:
+            body = RequestBody(receive, context)
+            receive = body.receive
+        sender = self._sender(context, body, send)
+        try:
+            await self._answer(context, receive, sender)
+        except ClientDisconnect:
+            context.disconnected = True
+        except asyncio.CancelledError:
+            await self._answer_cancelled(context, receive, sender)
+        except Exception as error:
+            log.error("unhandled_error", route=context.route, exc_info=error)
+            raise
+        finally:
+            self._record(context)
+
+    async def _answer(self, context: RequestContext, receive: Receive, send: Send) -> None:
+        """Answer here what needs no route, else call the application inside."""
+        scope, headers = context.scope, context.headers
+        origin = headers.get(b"origin")
+        if origin is not None:
+            if scope["method"] == "OPTIONS" and b"access-control-request-method" in headers:
+                if self._cors.allows(origin):
+                    await _send_empty(204, self._cors.preflight(origin), send)
+                    return
+                send = _refusing_preflight(send)
+            else:
+                context.response_headers += self._cors.headers(origin)
+        unreadable = refuse_undecodable_url(scope)
+        if unreadable is not None:
+            await self._send_problem(context, unreadable, receive, send)
+            return
+        app = self._app
+        accept_encoding = headers.get(b"accept-encoding")
+        if accept_encoding is not None and accepts_gzip(accept_encoding):
+            app = Compressor(app, partial(self._deadlines.leave, context))
+        await app(scope, receive, send)
+
+    async def _answer_cancelled(
+        self, context: RequestContext, receive: Receive, send: Send
+    ) -> None:
+        """Answer a request whose task was cancelled: by its deadline, a drain, or the server."""
+        if context.stream_ended:
+            context.task.uncancel()
+            await send({"type": "http.response.body", "body": b""})
+        elif context.timed_out:
+            context.task.uncancel()
+            await self._send_problem(context, GatewayTimeout(), receive, send)
+        elif self._lifecycle.draining:
+            # The process has no more time for this request; another one may.
+            await self._send_problem(context, ServiceUnavailable(), receive, send)
+            raise asyncio.CancelledError
+        else:
+            context.disconnected = True
+            raise asyncio.CancelledError
+
+    def _sender(self, context: RequestContext, body: RequestBody | None, send: Send) -> Send:
+        """`send`, adding the headers that every response has."""
+        replacement: Response | None = None
+
+        async def send_with_headers(message: Message) -> None:
+            nonlocal replacement
+            if message["type"] == "http.response.start":
+                if message["status"] == PayloadTooLarge.status:
+                    if body is not None:
+                        await body.discard()
+                    replacement = self._replace_plain_text(context, message)
+                self._complete_head(context, body, message)
+                await send(message)
+                if replacement is not None:
+                    await send({"type": "http.response.body", "body": replacement.body})
+            elif replacement is None:
+                await send(message)
+                # Background tasks come after the response and are no part of it.
+                if message["type"] == "http.response.body" and not message.get("more_body"):
+                    self._record(context)
+
+        return send_with_headers
+
+    def _complete_head(
+        self, context: RequestContext, body: RequestBody | None, message: Message
+    ) -> None:
+        """Add the platform's headers to the head of a response, which has no deadline any more."""
+        status = context.status = message["status"]
+        self._deadlines.leave(context)
+        elapsed = (time.perf_counter() - context.started) * 1000
+        https = context.scope["scheme"] == "https"
+        additional = [
+            *(response_headers.BEHIND_TLS if https else response_headers.PLAIN),
+            self._content_security_policies.of(context.path),
+            *context.response_headers,
+            (b"x-request-id", context.request_id.encode("ascii")),
+            (b"x-response-time", b"%.2fms" % elapsed),
+        ]
+        unread = status == PayloadTooLarge.status and body is not None and not body.complete
+        if unread or self._lifecycle.draining:
+            additional.append((b"connection", b"close"))
+        headers = response_headers.lower_names(message.get("headers", ()))
+        response_headers.add_missing(headers, additional)
+        known = dict(headers)
+        varies = self._varies_by_origin
+        if status == 304 or int(known.get(b"content-length", MINIMUM_BYTES)) >= MINIMUM_BYTES:
+            varies = (b"Accept-Encoding", *varies)
+        if varies:
+            response_headers.add_vary(headers, *varies)
+        if known.get(b"content-type", _NO_CONTENT_TYPE).startswith(b"text/event-stream"):
+            self._lifecycle.watch_event_stream(context.task, partial(_end_stream, context))
+        message["headers"] = headers
+
+    def _replace_plain_text(self, context: RequestContext, message: Message) -> Response | None:
+        """Replace the head of Starlette's plain 413 by that of a problem.
+
+        Its body limit answers by itself, outside of exception handlers. A service with an own
+        handler for `HTTPException` gets what FastAPI would send.
+        """
+        headers = dict(message["headers"])
+        application = context.scope.get("app")
+        handlers = getattr(application, "exception_handlers", {})
+        if (
+            headers.get(b"content-length") != _TOO_LARGE_IN_PLAIN_TEXT
+            or not headers.get(b"content-type", _NO_CONTENT_TYPE).startswith(b"text/plain")
+            or handlers.get(HTTPException) is not handle_http_exception
+        ):
+            return None
+        response = self._response_of(context, PayloadTooLarge())
+        message["headers"] = response.raw_headers
+        return response
+
+    async def _send_problem(
+        self, context: RequestContext, problem: Problem, receive: Receive, send: Send
+    ) -> None:
+        """Answer with a problem; nothing can be said any more where a response has begun."""
+        if not context.status:
+            await self._response_of(context, problem)(context.scope, receive, send)
+
+    def _response_of(self, context: RequestContext, problem: Problem) -> Response:
+        return problem.response(
+            base_url=self._settings.problem_type_base_url, request_id=context.request_id
+        )
+
+    def _record(self, context: RequestContext) -> None:
+        """Count the request and write its access event, once."""
+        if context.recorded:
+            return
+        context.recorded = True
+        requests_in_flight.end()
+        seconds = time.perf_counter() - context.started
+        # Without a response the exception goes on to the server, which answers 500.
+        status = CLIENT_CLOSED_REQUEST if context.disconnected else context.status or 500
+        route = context.route or UNMATCHED_ROUTE
+        observe_request(context.scope["method"], route, status, seconds)
+        self._access_log.write_request(context, status, seconds)
+
+
+def _end_stream(context: RequestContext) -> None:
+    context.stream_ended = True
+    context.task.cancel()
+
+
+async def _send_empty(status: int, headers: HeaderPairs, send: Send) -> None:
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": b""})
+
+
+def _refusing_preflight(send: Send) -> Send:
+    """`send` for a preflight request of an origin that the settings do not allow.
+
+    A service may have CORS rules of its own, by a middleware or a route; without them it is 403.
+    """
+    refused = False
+
+    async def send_unless_refused(message: Message) -> None:
+        nonlocal refused
+        if message["type"] == "http.response.start":
+            refused = all(name != cors.ALLOW_ORIGIN for name, _ in message["headers"])
+            if refused:
+                await _send_empty(403, [(b"content-length", b"0")], send)
+                return
+        if not refused:
+            await send(message)
+
+    return send_unless_refused
