@@ -25,6 +25,14 @@ class HealthCheckError(Exception):
         self.reason = reason
 
 
+class StartError(Exception):
+    """The service cannot start until somebody mends it; waiting would not help.
+
+    The message is one sentence that says what to do, and is all that is shown. The process ends
+    with status 78, as for a wrong setting.
+    """
+
+
 @runtime_checkable
 class Resource(Protocol):
     """Something with a lifetime: a database engine, a Redis client, a background consumer.
@@ -38,7 +46,11 @@ class Resource(Protocol):
     critical: bool
 
     async def start(self) -> None:
-        """Open what is needed. Must not fail only because a dependency is away for a moment."""
+        """Open what is needed. Must not fail only because a dependency is away for a moment.
+
+        Raises:
+            StartError: where only a person can help.
+        """
 
     async def stop(self) -> None:
         """Close everything `start` opened; called once, also after a failed start of another."""
@@ -50,13 +62,14 @@ class Resource(Protocol):
 class Lifecycle:
     """Where a process is between start and end; probes and the drain read it.
 
-    `started` is set once every resource has started, `draining` from the stop signal on.
+    `started` is set once every resource has started, `draining` from the stop signal on,
+    `start_error` where a resource needs somebody to mend something first.
 
     Raises:
         ValueError: two resources have the same name, so that one would hide the other.
     """
 
-    __slots__ = ("_event_streams", "_stack", "draining", "resources", "started")
+    __slots__ = ("_event_streams", "_stack", "draining", "resources", "start_error", "started")
 
     def __init__(self, resources: Sequence[Resource]) -> None:
         names = [resource.name for resource in resources]
@@ -68,6 +81,7 @@ class Lifecycle:
         self.resources = tuple(resources)
         self.started = False
         self.draining = False
+        self.start_error: StartError | None = None
         self._event_streams: dict[asyncio.Task[object], Callable[[], object]] = {}
 
     def watch_event_stream(self, task: asyncio.Task[object], end: Callable[[], object]) -> None:
@@ -102,7 +116,11 @@ class Lifecycle:
         """Start the resources in order; when one fails, stop those already started."""
         async with AsyncExitStack() as started:
             for resource in self.resources:
-                await resource.start()
+                try:
+                    await resource.start()
+                except StartError as error:
+                    self.start_error = error
+                    raise
                 started.push_async_callback(stop_within, resource, STOP_TIMEOUT_SECONDS)
             self._stack = started.pop_all()
         self.started = True

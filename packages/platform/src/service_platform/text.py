@@ -1,26 +1,37 @@
 """Text that people type, as the fields of a body or query take it.
 
 JSON can write characters that no text needs and PostgreSQL refuses (U+0000) or that forge lines in
-a log or a terminal. `OneLine` is for names, `Prose` for descriptions:
+a log or a terminal. `OneLine` is for names and titles, `Prose` for descriptions, `FullName` for the
+name of a person:
 
     Name = Annotated[OneLine, Field(min_length=1, max_length=200)]
 
-Both are trimmed and brought to one form of the same characters (Unicode NFC), so that what looks
-equal is equal.
+All are trimmed and brought to one form of the same characters (Unicode NFC), so that what looks
+equal is equal. Names are people's own: the joiners of Persian and Indic scripts and of emoji, and
+the wide space of Chinese and Japanese, belong to them. What is refused besides control characters
+are line separators, the characters that make text run backwards in what is around it (Unicode
+Technical Report 36, section 2.9), and a line in which there is nothing to see.
 """
 
 import unicodedata
 from typing import Annotated, Final
 
-from pydantic import AfterValidator, StringConstraints
+from pydantic import AfterValidator, Field, StringConstraints
 
 _LINE_BREAKS: Final = frozenset("\n\r\t")
 _CONTROL: Final = "Cc"
+_NOT_IN_A_LINE: Final = frozenset({_CONTROL, "Cs", "Zl", "Zp"})
+_INVISIBLE: Final = frozenset({"Cf", "Zs"})
+_DIRECTION: Final = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+"""Embeddings, overrides and isolates of the bidirectional algorithm (UAX 9)."""
 
 
 def _one_line(value: str) -> str:
-    if any(unicodedata.category(character) in {_CONTROL, "Zl", "Zp"} for character in value):
+    categories = {unicodedata.category(character) for character in value}
+    if not _NOT_IN_A_LINE.isdisjoint(categories) or not _DIRECTION.isdisjoint(value):
         raise ValueError("Must be one line without control characters")
+    if categories and categories <= _INVISIBLE:
+        raise ValueError("Must have a character that can be seen")
     return unicodedata.normalize("NFC", value)
 
 
@@ -39,4 +50,7 @@ OneLine = Annotated[str, StringConstraints(strip_whitespace=True), AfterValidato
 Prose = Annotated[str, StringConstraints(strip_whitespace=True), AfterValidator(_prose)]
 """Text that may have several lines."""
 
-__all__ = ["OneLine", "Prose"]
+FullName = Annotated[OneLine, Field(min_length=1, max_length=200, examples=["Ada Lovelace"])]
+"""The name of a person, by one rule in every service."""
+
+__all__ = ["FullName", "OneLine", "Prose"]

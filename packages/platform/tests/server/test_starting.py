@@ -79,6 +79,13 @@ def test_wrong_settings_end_with_their_own_status() -> None:
     assert "Traceback" not in ended.stderr
 
 
+def test_what_only_a_person_can_mend_ends_the_start_at_once() -> None:
+    ended = run("waiting:make_broken", "--port", "0")
+    assert ended.returncode == 78
+    assert "The key does not fit: set the one that does.\n" in ended.stderr
+    assert "Traceback" not in ended.stderr + ended.stdout
+
+
 def test_an_address_of_another_machine_is_told(said: Callable[..., str]) -> None:
     assert "Cannot listen on 203.0.113.9" in said(
         "waiting:make", "--host", "203.0.113.9", "--port", "0"

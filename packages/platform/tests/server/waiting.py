@@ -5,6 +5,7 @@ import asyncio
 from fastapi import APIRouter
 
 from service_platform.app import ServiceApp, create_app
+from service_platform.resources import StartError
 from service_platform.settings import PlatformSettings, load_settings
 
 router = APIRouter()
@@ -26,3 +27,21 @@ def make() -> ServiceApp:
         PlatformSettings, rate_limit_enabled=False, environment="test", log_format="json"
     )
     return create_app(settings, routers=[router], resources=[])
+
+
+class Broken:
+    """A resource that somebody has to mend before it starts."""
+
+    name, critical = "broken", True
+
+    async def start(self) -> None:
+        raise StartError("The key does not fit: set the one that does.")
+
+    async def stop(self) -> None: ...
+
+    async def check(self) -> None: ...
+
+
+def make_broken() -> ServiceApp:
+    settings = load_settings(PlatformSettings, rate_limit_enabled=False, environment="test")
+    return create_app(settings, routers=[router], resources=[Broken()])

@@ -14,8 +14,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from items.models import ClosedAccount, Item, idempotency_keys
 from items.settings import ItemsSettings
+from service_platform.background import TaskSupervisor
 from service_platform.database import Database
-from service_platform.events.background import Background
 
 BATCH: Final = 1_000
 LOOK_SECONDS: Final = 1.0
@@ -40,18 +40,19 @@ class Erasure:
         self._database = database
         # A request from before the closing was heard may still commit an item, and no later one.
         self._settled = timedelta(seconds=2 * settings.request_timeout_seconds)
-        self._background = Background("erasure")
+        self._tasks = TaskSupervisor("erasure")
 
     async def start(self) -> None:
         """Begin."""
-        self._background.every(LOOK_SECONDS, self._erase)
+        self._tasks.every(LOOK_SECONDS, self._erase)
 
     async def stop(self) -> None:
         """End; what is not erased yet is erased by another replica or after the next start."""
-        await self._background.stop()
+        await self._tasks.stop()
 
     async def check(self) -> None:
-        """Always healthy: the database reports itself."""
+        """Raise `HealthCheckError` while erasing fails."""
+        self._tasks.check()
 
     async def _erase(self) -> None:
         """Erase until no account is waiting."""

@@ -19,11 +19,11 @@ from redis.exceptions import RedisError, ResponseError
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from service_platform.background import TaskSupervisor
 from service_platform.database import Database
 from service_platform.errors import ServiceUnavailable
 from service_platform.errors.database import database_problem
 from service_platform.events import inbox, metrics
-from service_platform.events.background import Background
 from service_platform.events.event import Event, Message, UnreadableEventError, decode_envelope
 from service_platform.events.handlers import Handlers
 from service_platform.events.inbox import Outcome
@@ -75,19 +75,19 @@ class Consumer:
         consumer = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
         self._stream = GroupStream(connect(settings), stream, group, consumer)
         self._waiting_client = connect(settings, block=True)
-        self._background = Background("event_consumer")
+        self._tasks = TaskSupervisor("event_consumer")
         self._reading = True
 
     async def start(self) -> None:
         """Begin to listen."""
-        self._background.run(self._read)
-        self._background.every(RECOVER_SECONDS, self._recover)
-        self._background.every(OBSERVE_SECONDS, self._observe)
-        self._background.every(CLEAN_SECONDS, self._clean)
+        self._tasks.run(self._read)
+        self._tasks.every(RECOVER_SECONDS, self._recover)
+        self._tasks.every(OBSERVE_SECONDS, self._observe)
+        self._tasks.every(CLEAN_SECONDS, self._clean)
 
     async def stop(self) -> None:
         """Stop; unfinished events go to another replica at once, or to the next start."""
-        await self._background.stop()
+        await self._tasks.stop()
         try:
             await self._stream.leave()
         except (RedisError, OSError) as error:
@@ -99,6 +99,7 @@ class Consumer:
         """Raise `HealthCheckError` while nothing can be heard; being late is not being ill."""
         if not self._reading:
             raise HealthCheckError("events_unavailable")
+        self._tasks.check()
 
     async def _read(self) -> None:
         """Read what is new and apply it."""

@@ -18,10 +18,10 @@ from redis.exceptions import RedisError
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from service_platform.background import TaskSupervisor
 from service_platform.database import Database, DatabaseUnavailableError
 from service_platform.database.engine import Connector
 from service_platform.events import metrics, outbox
-from service_platform.events.background import Background
 from service_platform.events.event import encode
 from service_platform.events.settings import EventSettings
 from service_platform.events.stream import EventStream, StreamLostError, connect
@@ -55,25 +55,26 @@ class Relay:
         self._database = database
         self._stream = EventStream(connect(settings), stream)
         self._wake = asyncio.Event()
-        self._background = Background("event_relay")
+        self._tasks = TaskSupervisor("event_relay")
         self._working = True
 
     async def start(self) -> None:
         """Begin to relay."""
-        self._background.run(self._relay)
-        self._background.run(self._listen)
-        self._background.every(OBSERVE_SECONDS, self._observe)
-        self._background.every(CLEAN_SECONDS, self._clean)
+        self._tasks.run(self._relay)
+        self._tasks.run(self._listen)
+        self._tasks.every(OBSERVE_SECONDS, self._observe)
+        self._tasks.every(CLEAN_SECONDS, self._clean)
 
     async def stop(self) -> None:
         """Stop; what is not relayed yet is relayed by another replica or after the next start."""
-        await self._background.stop()
+        await self._tasks.stop()
         await self._stream.client.aclose()
 
     async def check(self) -> None:
         """Raise `HealthCheckError` while events cannot be relayed; they wait safely."""
         if not self._working:
             raise HealthCheckError("events_waiting")
+        self._tasks.check()
 
     async def _relay(self) -> None:
         """Relay until nothing is left, then wait for a notice or the next look."""

@@ -16,6 +16,7 @@ import orjson
 from prometheus_client import Counter
 
 from service_platform import tasks
+from service_platform.background import TaskSupervisor
 from service_platform.identity.errors import KeysUnavailable
 from service_platform.identity.key_set import VerificationKey, verification_keys
 from service_platform.logging import get_logger
@@ -86,7 +87,7 @@ class JwksClient:
         self._asked_at = float("-inf")
         self._absent: dict[str, float] = {}
         self._fetching: asyncio.Task[bool] | None = None
-        self._refreshing: asyncio.Task[None] | None = None
+        self._tasks = TaskSupervisor("keys")
 
     async def start(self) -> None:
         """Begin to fetch in the background; auth being away does not hold up the start."""
@@ -98,12 +99,13 @@ class JwksClient:
             transport=self._transport,
             headers={"accept": "application/jwk-set+json, application/json"},
         )
-        self._refreshing = asyncio.create_task(self._keep_fresh(), name="jwks-refresh")
+        self._tasks.run(self._keep_fresh)
 
     async def stop(self) -> None:
         """End the background task and close the connections."""
-        await tasks.end(self._refreshing, self._fetching)
-        self._refreshing = self._fetching = None
+        await self._tasks.stop()
+        await tasks.end(self._fetching)
+        self._fetching = None
         if self._http is not None:
             await self._http.aclose()
             self._http = None
@@ -112,6 +114,7 @@ class JwksClient:
         """Raise `HealthCheckError` where tokens cannot be verified."""
         if not self._usable():
             raise HealthCheckError("keys_unavailable")
+        self._tasks.check()
 
     async def key(self, identifier: str) -> VerificationKey | None:
         """The key with this id; see `KeySource.key`."""

@@ -20,7 +20,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
-from service_platform import tasks
+from service_platform.background import TaskSupervisor
 from service_platform.identity.principal import Principal
 from service_platform.logging import get_logger
 from service_platform.resources import HealthCheckError
@@ -200,7 +200,7 @@ class Revocations:
         self._url = settings.redis_url.get_secret_value()
         self._list = RevocationList(max_entries)
         self._client: Redis | None = None
-        self._tasks: list[asyncio.Task[None]] = []
+        self._tasks = TaskSupervisor("revocations")
         self._following = asyncio.Event()
         self._told_away = False
 
@@ -213,18 +213,15 @@ class Revocations:
             retry=Retry(NoBackoff(), 0),
             protocol=2,
         )
-        self._tasks = [
-            asyncio.create_task(self._follow(), name="revocations-follow"),
-            asyncio.create_task(self._purge(), name="revocations-purge"),
-        ]
+        self._tasks.run(self._follow)
+        self._tasks.every(PURGE_SECONDS, self._purge)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(START_SECONDS):
                 await self._following.wait()
 
     async def stop(self) -> None:
         """Stop following."""
-        await tasks.end(*self._tasks)
-        self._tasks = []
+        await self._tasks.stop()
         if self._client is not None:
             await self._client.aclose()
             self._client = None
@@ -237,6 +234,7 @@ class Revocations:
         """Raise `HealthCheckError` while nothing new can be heard."""
         if not self._following.is_set():
             raise HealthCheckError("revocations_unavailable")
+        self._tasks.check()
 
     async def _follow(self) -> None:
         delay = FIRST_RETRY_SECONDS
@@ -283,7 +281,5 @@ class Revocations:
             self._list.apply(revocation)
 
     async def _purge(self) -> None:
-        while True:
-            self._list.purge(time.time())
-            remembered.set(len(self._list))
-            await asyncio.sleep(PURGE_SECONDS)
+        self._list.purge(time.time())
+        remembered.set(len(self._list))

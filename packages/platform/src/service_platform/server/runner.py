@@ -19,6 +19,7 @@ from service_platform.app import ServiceApp
 from service_platform.logging import get_logger
 from service_platform.server.loading import load_factory
 from service_platform.server.protocol import BoundedHttpProtocol
+from service_platform.server.start_errors import report_start_error
 
 KEEP_ALIVE_SECONDS = 75
 """Longer than the 60 s that common proxies keep an idle connection, so they close it, not we."""
@@ -75,7 +76,8 @@ def serve(path: str, sockets: Sequence[socket.socket]) -> int:
     gc.freeze()
     server = DrainingServer(configure(app, app), app)
     log.info("listening", addresses=[_address(opened) for opened in sockets])
-    server.run(sockets=list(sockets))
+    with report_start_error(app.lifecycle):
+        server.run(sockets=list(sockets))
     return EXIT_FORCED if server.forced else 0
 
 

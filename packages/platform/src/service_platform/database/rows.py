@@ -1,0 +1,44 @@
+"""Rows as named tuples, so that the type checker knows every column.
+
+A repository declares one `NamedTuple` for each shape of row it returns, with the columns beside it:
+
+    class ItemRow(NamedTuple):
+        id: UUID
+        name: str
+
+    ITEM_COLUMNS: Final = (Item.id, Item.name)
+
+    async def item_of(reader: Reader, item_id: UUID) -> ItemRow | None:
+        return row_of(ItemRow, await reader.one_or_none(select(*ITEM_COLUMNS).where(...)))
+
+`select(*ITEM_COLUMNS)` is a `Select[UUID, str]`: a column that is missing, too many or of another
+type is an error of mypy here, and a misspelt one wherever a row is used.
+"""
+
+from collections.abc import Callable, Iterable
+from typing import TypeVar, TypeVarTuple
+
+from sqlalchemy import Row
+
+from service_platform.pagination import Slice
+
+T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
+
+
+def row_of(make: Callable[[*Ts], T], row: Row[*Ts] | None) -> T | None:
+    """Convert a row to a named tuple; `None` stays `None`."""
+    return None if row is None else make(*row)
+
+
+def rows_of(make: Callable[[*Ts], T], rows: Iterable[Row[*Ts]]) -> list[T]:
+    """Convert rows to named tuples."""
+    return [make(*row) for row in rows]
+
+
+def slice_of(make: Callable[[*Ts], T], page: Slice[Row[*Ts]]) -> Slice[T]:
+    """Convert the rows of a page to named tuples."""
+    return Slice([make(*row) for row in page.items], page.next_cursor)
+
+
+__all__ = ["row_of", "rows_of", "slice_of"]
