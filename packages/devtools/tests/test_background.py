@@ -47,8 +47,8 @@ def test_a_second_up_says_that_it_runs(system: System, up: str) -> None:
     for arguments in (("--detach",), ()):
         done = system.dev("up", *arguments)
         assert done.returncode == 1
-        assert "already running" in done.stdout
-        assert "./dev down" in done.stdout
+        assert "already running" in done.stderr
+        assert "./dev down" in done.stderr
 
 
 def test_status_names_services_and_servers(system: System, up: str) -> None:

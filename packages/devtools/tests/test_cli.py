@@ -1,3 +1,6 @@
+from pathlib import Path
+
+import pytest
 from local_system import System
 
 from devtools.cli import COMMANDS
@@ -9,8 +12,42 @@ def test_help_lists_every_command(system: System) -> None:
     assert all(name in done.stdout for name in COMMANDS)
 
 
-def test_an_unknown_command_is_an_error(system: System) -> None:
-    assert system.dev("nonsense").returncode == 2
+@pytest.mark.parametrize(
+    ("arguments", "status", "sentence"),
+    [
+        (["statsu"], 2, "There is no command statsu; did you mean status? See ./dev --help."),
+        (["migrate", "stats"], 2, "no command stats; did you mean status? See ./dev migrate --h"),
+        (["up", "--only=itmes"], 2, "There is no service itmes; did you mean items?"),
+        (["up", "--debug=itmes"], 2, "There is no service itmes; did you mean items?"),
+        (["up", "--workrs=3"], 2, "There is no option --workrs; did you mean --workers?"),
+        (["up", "--workers=x"], 2, "Invalid value for '--workers': it must be a valid integer."),
+        (["logs", "auht"], 2, "There is no service auht; did you mean auth?"),
+        (["routes", "user"], 2, "There is no service user; did you mean users?"),
+        (["image", "nothing"], 2, "There is no service nothing. There are auth, items and users."),
+        (["migrate", "up", "itmes"], 2, "There is no service itmes; did you mean items?"),
+        (["migrate", "new", "itmes", "x"], 2, "There is no service itmes; did you mean items?"),
+        (["seed", "--items=501"], 2, "Invalid value for '--items'"),
+        (["test", "nosuch.py"], 4, "There is no such file or folder: nosuch.py."),
+        (["test", "-x", "tests/e2e", "test_cil.py"], 4, "mean packages/devtools/tests/test_cli.py"),
+    ],
+)
+def test_a_mistake_is_one_sentence_with_the_nearest_name(
+    system: System, arguments: list[str], status: int, sentence: str
+) -> None:
+    done = system.dev(*arguments)
+    assert done.returncode == status
+    assert sentence in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert done.stderr.startswith("  ✗ ")
+    assert done.stdout == ""
+
+
+def test_a_folder_that_cannot_be_written_is_one_sentence(system: System, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    done = system.dev("up", DEV_STATE_DIR=str(tmp_path / "file"))
+    assert done.returncode == 1
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert str(tmp_path / "file") in done.stderr
 
 
 def test_arguments_of_other_programs_reach_them(system: System) -> None:

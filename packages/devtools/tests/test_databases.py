@@ -6,7 +6,8 @@ import pytest
 
 from devtools.addresses import url_of, without_password
 from devtools.credentials import Credentials
-from devtools.databases import DatabaseSetupError, behind, make, migrate
+from devtools.databases import DatabaseSetupError, make
+from devtools.migrations import migrate, waiting
 from devtools.services import ITEMS, USERS
 from service_testing.postgres import LocalPostgres
 
@@ -34,7 +35,7 @@ async def test_databases_are_made_once_and_then_used(
 ) -> None:
     for _ in range(2):
         await make([ITEMS, USERS], own_postgres.url, keys)
-    assert await behind(ITEMS, url_of(ITEMS, own_postgres.url, keys)) is True
+    assert len(await waiting(ITEMS, url_of(ITEMS, own_postgres.url, keys))) >= 2
 
 
 async def test_a_role_without_rights_is_told_how_to_get_them(
@@ -53,7 +54,7 @@ async def test_a_role_that_may_make_databases_need_not_be_superuser(
     own_postgres.execute("ALTER ROLE maker CREATEDB CREATEROLE")
     url = own_postgres.url_for("postgres", user="maker", password="password")
     await make([ITEMS], url, keys)
-    assert await behind(ITEMS, url_of(ITEMS, url, keys)) is True
+    assert len(await waiting(ITEMS, url_of(ITEMS, url, keys))) >= 2
 
 
 async def test_a_database_of_somebody_else_is_left_alone(
@@ -63,6 +64,56 @@ async def test_a_database_of_somebody_else_is_left_alone(
     own_postgres.create_database("items", owner="somebody")
     with pytest.raises(DatabaseSetupError, match="belongs to somebody"):
         await make([ITEMS], own_postgres.url, keys)
+    assert own_postgres.execute("SELECT 1 FROM pg_roles WHERE rolname = 'items'") == ""
+
+
+def state_of(server: LocalPostgres) -> str:
+    """Everything `make` could change of others, passwords included."""
+    return server.execute(
+        "SELECT rolname, rolpassword, shobj_description(oid, 'pg_authid') FROM pg_authid "
+        "WHERE rolname IN ('items', 'users') ORDER BY 1; "
+        "SELECT datname, datacl, shobj_description(oid, 'pg_database') FROM pg_database ORDER BY 1"
+    )
+
+
+async def test_roles_and_databases_of_others_are_refused_and_nothing_is_changed(
+    own_postgres: LocalPostgres, keys: Credentials
+) -> None:
+    own_postgres.create_role("items", "somebody's own")
+    own_postgres.create_database("items", owner="items")
+    before = state_of(own_postgres)
+    with pytest.raises(DatabaseSetupError, match="has a role items, which this checkout did not"):
+        await make([USERS, ITEMS], own_postgres.url, keys)
+    assert state_of(own_postgres) == before
+
+
+async def test_what_another_checkout_made_is_not_taken_over(
+    own_postgres: LocalPostgres, keys: Credentials, tmp_path: Path
+) -> None:
+    await make([ITEMS], own_postgres.url, keys)
+    before = state_of(own_postgres)
+    with pytest.raises(DatabaseSetupError, match="role items of another checkout"):
+        await make([ITEMS], own_postgres.url, Credentials(tmp_path / "other"))
+    assert state_of(own_postgres) == before
+
+
+async def test_ours_is_known_by_its_mark_or_by_its_password(
+    own_postgres: LocalPostgres, keys: Credentials
+) -> None:
+    await make([ITEMS], own_postgres.url, keys)
+    url = url_of(ITEMS, own_postgres.url, keys)
+    own_postgres.execute("ALTER ROLE items PASSWORD 'changed by hand'")
+    await make([ITEMS], own_postgres.url, keys)
+    assert own_postgres.execute("SELECT 1", url=url) == "1"
+    own_postgres.execute("COMMENT ON ROLE items IS NULL; COMMENT ON DATABASE items IS NULL")
+    await make([ITEMS], own_postgres.url, keys)
+    assert "Made by ./dev" in state_of(own_postgres)
+
+
+@pytest.mark.parametrize("place", ["items:x@127.0.0.1/postgres", "postgres:x@127.0.0.1/users"])
+async def test_the_address_of_one_service_is_refused(place: str, keys: Credentials) -> None:
+    with pytest.raises(DatabaseSetupError, match="each service gets its own"):
+        await make([ITEMS], f"postgresql://{place}", keys)
 
 
 async def test_a_failed_migration_says_why_in_one_sentence(
@@ -84,7 +135,7 @@ async def test_a_migrated_database_is_not_behind(
     await make([ITEMS], own_postgres.url, keys)
     url = url_of(ITEMS, own_postgres.url, keys)
     await migrate(ITEMS, {**os.environ, "DATABASE_URL": url})
-    assert await behind(ITEMS, url) is False
+    assert await waiting(ITEMS, url) == []
 
 
 async def test_a_wrong_password_is_one_sentence(

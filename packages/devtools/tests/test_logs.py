@@ -2,8 +2,9 @@ from pathlib import Path
 
 import pytest
 
-from devtools.logs import LogFile, _by_time
-from devtools.services import ITEMS
+from devtools import logs
+from devtools.log_files import LogFile, by_time, stamped
+from devtools.services import ITEMS, USERS
 
 
 @pytest.fixture
@@ -13,36 +14,61 @@ def log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> LogFile:
     return LogFile(ITEMS)
 
 
+def texts(log: LogFile) -> list[str]:
+    return [line.text for line in log.new()]
+
+
 def test_a_growing_log_is_read_by_complete_lines(log: LogFile) -> None:
     log.path.write_text("one\ntw")
-    assert list(log.new()) == ["one"]
+    assert texts(log) == ["one"]
     with log.path.open("a") as file:
         file.write("o\nthree\n")
-    assert list(log.new()) == ["two", "three"]
-    assert list(log.new()) == []
+    assert texts(log) == ["two", "three"]
+    assert texts(log) == []
 
 
 def test_a_log_that_begins_again_is_read_from_its_beginning(log: LogFile) -> None:
     log.path.write_text("a long line of the first run\n")
     list(log.new())
     log.path.write_text("second\n")
-    assert list(log.new()) == ["second"]
+    assert texts(log) == ["second"]
 
 
 def test_the_last_lines_can_be_none(log: LogFile) -> None:
     log.path.write_text("one\ntwo\nthree\n")
     assert log.last(0) == []
-    assert LogFile(ITEMS).last(2) == ["two", "three"]
+    assert [line.text for line in LogFile(ITEMS).last(2)] == ["two", "three"]
 
 
-def test_lines_of_services_are_in_the_order_of_the_clock() -> None:
-    lines = [
-        ("10:00:02.000 b", "items"),
-        ("Traceback", "items"),
-        ("10:00:01.000 a", "users"),
-    ]
-    assert [line for line, _ in _by_time(lines)] == [
-        "10:00:01.000 a",
-        "10:00:02.000 b",
+def test_lines_of_services_are_in_the_order_in_which_they_came(
+    log: LogFile, tmp_path: Path
+) -> None:
+    yesterday, today = "2026-03-01T23:59:59.900000+0100", "2026-03-02T00:00:00.100000+0100"
+    log.path.write_text(
+        f"{yesterday} 23:59:59.900 a\n{yesterday} Traceback\n{today} 00:00:00.100 c\n"
+    )
+    other = LogFile(USERS)
+    other.path.write_text("2026-03-01T23:59:59.950000+0100 23:59:59.950 b\n")
+    lines = [(line, "") for file in (log, other) for line in file.last(9)]
+    assert [line.text for line, _ in by_time(lines)] == [
+        "23:59:59.900 a",
         "Traceback",
+        "23:59:59.950 b",
+        "00:00:00.100 c",
     ]
+
+
+def test_a_line_that_is_kept_comes_back_without_its_stamp(log: LogFile) -> None:
+    log.path.write_text(stamped('{"json": 1}') + "\n")
+    assert texts(log) == ['{"json": 1}']
+
+
+def test_a_new_day_is_told_between_the_lines(
+    log: LogFile, capsys: pytest.CaptureFixture[str]
+) -> None:
+    log.path.write_text(
+        "2026-03-01T23:59:59.900000+0100 late\n2026-03-02T00:00:00.100000+0100 early\n"
+    )
+    logs.logs(["items"], follow=False, lines=10)
+    said = capsys.readouterr().out
+    assert said.index("late") < said.index("Monday, 02 March 2026") < said.index("early")

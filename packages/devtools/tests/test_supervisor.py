@@ -2,13 +2,14 @@ import asyncio
 import os
 import sys
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
 import pytest
 
 from devtools.program import Program
-from devtools.supervisor import ProgramFailedError, Supervisor
+from devtools.supervisor import RESTARTS, ProgramFailedError, Supervisor
 
 ANSWERS = """
 import http.server, sys
@@ -56,7 +57,7 @@ class Crew:
             self.programs,
             heard=lambda name, line: self.heard.append(f"{name}: {line}"),
             noted=lambda name, text: self.noted.append(f"{name} {text}"),
-            changed=lambda name, state, _: self.states.append((name, state)),
+            changed=lambda name, state, _pid, _detail="": self.states.append((name, state)),
             reload=reload,
         )
 
@@ -163,20 +164,72 @@ async def test_a_syntax_error_is_shown_and_the_next_save_recovers(crew: Crew) ->
     await supervisor.stop()
 
 
-async def test_without_reload_a_program_that_ends_ends_the_run(crew: Crew) -> None:
+async def kill(crew: Crew, name: str) -> None:
+    """Kill a program's process once it answers."""
+    port = next(each.port for each in crew.programs if each.name == name)
+
+    async def answers() -> bool:
+        with suppress(OSError):
+            return await get(port) != b""
+        return False
+
+    await until(answers)
+    processes = [psutil.Process(pid) for pid in crew.processes()]
+    next(each for each in processes if f"{name}/program" in " ".join(each.cmdline())).kill()
+
+
+@pytest.mark.parametrize("reload", [True, False])
+async def test_a_program_that_is_killed_is_started_again(crew: Crew, reload: bool) -> None:
     crew.add("fine")
+    crew.add("victim")
+    supervisor = crew.supervisor(reload=reload)
+    await supervisor.start()
+    task = await running(supervisor)
+    await kill(crew, "victim")
+    await until(lambda: any("ready again" in note for note in crew.noted))
+    assert crew.noted[0] == "victim was ended by SIGKILL; it is started again"
+    assert not any(note.startswith("fine") for note in crew.noted)
+    await ended(task)
+    await supervisor.stop()
+    assert crew.processes() == []
+
+
+async def test_without_reload_a_program_that_dies_again_and_again_ends_the_run(crew: Crew) -> None:
     crew.add("victim")
     supervisor = crew.supervisor()
     await supervisor.start()
     task = await running(supervisor)
-    victims = [
-        pid for pid in crew.processes() if "victim" in " ".join(psutil.Process(pid).cmdline())
-    ]
-    psutil.Process(victims[0]).kill()
-    with pytest.raises(ProgramFailedError, match=r"^victim was ended by SIGKILL\.$"):
+    for number in range(RESTARTS + 1):
+        await kill(crew, "victim")
+        if number < RESTARTS:
+            await until(lambda: sum("ready again" in note for note in crew.noted) > number)  # noqa: B023
+    with pytest.raises(ProgramFailedError, match=r"^victim was ended by SIGKILL: serving victim"):
         await asyncio.wait_for(task, 20)
     await supervisor.stop()
-    assert crew.processes() == []
+
+
+async def test_a_program_that_says_it_never_will_start_is_not_started_again(crew: Crew) -> None:
+    crew.add("wrong", ANSWERS.replace("serve_forever()", "handle_request(); sys.exit(78)"))
+    supervisor = crew.supervisor()
+    await supervisor.start()
+    with pytest.raises(ProgramFailedError, match="exit status 78") as caught:
+        await asyncio.wait_for(supervisor.run(), 20)
+    assert caught.value.status == 78
+    await supervisor.stop()
+
+
+async def test_a_reason_that_stays_is_not_waited_for(
+    crew: Crew, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("devtools.supervisor.HOPELESS_SECONDS", 0.5)
+    unready = ANSWERS.replace("200", "503").replace(
+        "{word}", '{\\"reason\\": \\"schema_outdated\\"}'
+    )
+    crew.add("behind", unready)
+    supervisor = crew.supervisor()
+    with pytest.raises(ProgramFailedError, match=r"^behind is not ready: schema_outdated\.$"):
+        await asyncio.wait_for(supervisor.start(), 20)
+    await supervisor.stop()
 
 
 async def test_stopping_leaves_no_grandchild(crew: Crew) -> None:

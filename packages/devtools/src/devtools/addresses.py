@@ -1,22 +1,42 @@
-"""Addresses of databases: made for a service's own role, and shown without passwords."""
+"""Addresses of servers and databases that people name, checked; made for a service's own role."""
 
-from urllib.parse import quote, urlsplit, urlunsplit
+from typing import TypeVar
 
 from devtools.credentials import Credentials
+from devtools.errors import CommandError
 from devtools.services import Service
+from service_platform.connection_urls import ConnectionUrlError, PostgresUrl, RedisUrl
+
+U = TypeVar("U", PostgresUrl, RedisUrl)
+
+
+class ServerSettingError(CommandError):
+    """A variable that names a server makes no sense; the message is one sentence."""
+
+
+def read_url(variable: str, text: str, kind: type[U]) -> U:
+    """Parse the address that a variable names.
+
+    Raises:
+        ServerSettingError: with the variable's name and without what it says.
+    """
+    try:
+        return kind.parse(text)
+    except ConnectionUrlError as error:
+        raise ServerSettingError(f"{variable} {error}.") from None
 
 
 def url_of(service: Service, server_url: str, keys: Credentials) -> str:
     """The address of a service's own database for its own role."""
-    server = urlsplit(server_url)
-    host = server.netloc.rpartition("@")[2]
-    secret = quote(keys.secret(f"{service.name}.database"), safe="")
-    return urlunsplit(server._replace(netloc=f"{service.name}:{secret}@{host}", path=service.name))
+    server = read_url("DATABASE_URL", server_url, PostgresUrl)
+    secret = keys.secret(f"{service.name}.database")
+    return server.for_role(service.name, secret, service.name).text()
 
 
 def without_password(url: str) -> str:
-    """An address that can be shown."""
-    parts = urlsplit(url)
-    host = parts.netloc.rpartition("@")[2]
-    user = f"{parts.username}@" if parts.username else ""
-    return urlunsplit(parts._replace(netloc=f"{user}{host}", query="", fragment=""))
+    """An address that can be shown; nothing of it where it cannot be read."""
+    kind: type[PostgresUrl | RedisUrl] = PostgresUrl if url.startswith("postgres") else RedisUrl
+    try:
+        return str(kind.parse(url))
+    except ConnectionUrlError:
+        return "an address that cannot be read"

@@ -1,10 +1,14 @@
 """The list of commands; each is one module, loaded when it is asked for."""
 
 import importlib
-from typing import Any, Final
+import sys
+from typing import Any, Final, NoReturn
 
 import typer
-from typer.core import TyperGroup
+from typer.exceptions import TyperException
+
+from devtools.command_group import CommandGroup, usage_sentence
+from devtools.errors import CommandError
 
 COMMANDS: Final = {
     "up": "devtools.up:up",
@@ -13,6 +17,7 @@ COMMANDS: Final = {
     "down": "devtools.down:down",
     "test": "devtools.test:test",
     "check": "devtools.check:check",
+    "conformance": "devtools.conformance.command:conformance",
     "fix": "devtools.fix:fix",
     "migrate": "devtools.migrate:app",
     "seed": "devtools.seed:seed",
@@ -30,7 +35,7 @@ PASSED_THROUGH: Final = frozenset({"test", "events", "auth", "bench"})
 """Commands whose arguments belong to another program, `--help` included."""
 
 
-class Commands(TyperGroup):
+class Commands(CommandGroup):
     """Typer's group, which would otherwise load every command to run one."""
 
     def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002 - of the base class
@@ -77,5 +82,31 @@ def _dev() -> None:
 
 
 def main() -> None:
-    """Run the command that the arguments name."""
-    app(prog_name="./dev")
+    """Run the command that the arguments name; every failure that is expected is one sentence."""
+    try:
+        status = app(prog_name="./dev", standalone_mode=False)
+    except CommandError as error:
+        fail(str(error), error.exit_status)
+    except TyperException as error:
+        fail(usage_sentence(error), 2)
+    except OSError as error:
+        if error.filename is None or error.strerror is None:
+            raise
+        fail(f"{error.filename}: {error.strerror}; is it yours and is there room?", 1)
+    except Exception as error:
+        # Its package is imported here only: it takes a tenth of a second.
+        from service_testing.errors import LocalServerError  # noqa: PLC0415
+
+        if not isinstance(error, LocalServerError):
+            raise
+        fail(str(error), 1)
+    else:
+        sys.exit(status or 0)
+
+
+def fail(sentence: str, status: int) -> NoReturn:
+    """Say why a command ends, on standard error, and end it."""
+    from devtools.terminal import Terminal  # noqa: PLC0415 - not needed where nothing fails
+
+    Terminal(stderr=True).failure(sentence)
+    sys.exit(status)

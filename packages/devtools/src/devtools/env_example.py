@@ -74,16 +74,23 @@ def _classes() -> Iterator[tuple[str, type[PlatformSettings]]]:
     """The platform's settings, what they were extended by on the way, then each service's own."""
     yield "", PlatformSettings
     for service in sorted(SERVICES, key=lambda service: service.name):
-        module = import_module(f"{service.name}.settings")
-        for own in vars(module).values():
-            if not (isinstance(own, type) and issubclass(own, PlatformSettings)):
-                continue
-            if own.__module__ != module.__name__:
-                continue
+        for own in settings_classes(service.name):
             for between in reversed(own.__mro__[1:]):
                 if issubclass(between, PlatformSettings) and between is not PlatformSettings:
                     yield "", between
             yield f"Only {service.name}", own
+
+
+def settings_classes(service: str) -> list[type[PlatformSettings]]:
+    """Find the settings classes that a service's module `settings` defines."""
+    module = import_module(f"{service}.settings")
+    return [
+        own
+        for own in vars(module).values()
+        if isinstance(own, type)
+        and issubclass(own, PlatformSettings)
+        and own.__module__ == module.__name__
+    ]
 
 
 def _heading(title: str) -> str:

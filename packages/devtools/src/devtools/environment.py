@@ -1,7 +1,9 @@
 """The environment variables that make a service use the local system."""
 
+import logging
 import os
 from collections.abc import Mapping
+from typing import Final
 
 from dotenv import dotenv_values
 
@@ -15,10 +17,23 @@ OWN = frozenset({"DATABASE_URL", "REDIS_URL", "PORT", "WORKERS", "WEB_CONCURRENC
 """Said by the local system for each service, whatever is said for all."""
 
 
+DOTENV: Final = ROOT / ".env"
+
+
 def told() -> dict[str, str]:
     """What this person has set for the services: variables, else `.env` of the checkout."""
-    in_file = {name: value for name, value in dotenv_values(ROOT / ".env").items() if value}
-    return {**in_file, **os.environ}
+    return {**in_file(), **os.environ}
+
+
+def in_file() -> dict[str, str]:
+    """What `.env` says; its mistakes are told by `dotenv_file`."""
+    logging.getLogger("dotenv").setLevel(logging.ERROR)
+    return {name: value for name, value in dotenv_values(DOTENV).items() if value}
+
+
+def named_in(variable: str) -> str:
+    """Say where a variable's value comes from."""
+    return variable if variable in os.environ else f"{variable} in .env"
 
 
 def environment_of(
@@ -54,6 +69,7 @@ def environment_of(
         "PORT": str(service.port + offset),
         "WORKERS": str(workers),
         "PYTHONUNBUFFERED": "1",
+        "PYTHONBREAKPOINT": "devtools.breakpoints.breakpoint_reached",
     }
 
 

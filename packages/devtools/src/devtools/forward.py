@@ -10,35 +10,22 @@ import typer
 
 from devtools import databases
 from devtools.credentials import Credentials
-from devtools.databases import DatabaseSetupError
 from devtools.environment import environment_of
 from devtools.project import ROOT
-from devtools.servers import ServerSettingError, borrowed
+from devtools.servers import borrowed
 from devtools.services import AUTH, Service
-from devtools.state import AlreadyRunningError
-from service_testing.errors import LocalServerError
 
 
 @contextlib.contextmanager
 def dev_system(services: Sequence[Service]) -> Iterator[Mapping[Service, dict[str, str]]]:
     """The environments of services whose servers run and whose databases exist.
 
-    Where `./dev up` does not run, the servers are started for the length of the block. What fails
-    is told in one sentence and ends the command.
+    Where `./dev up` does not run, the servers are started for the length of the block.
     """
-    try:
-        with borrowed() as found:
-            keys = Credentials()
-            asyncio.run(databases.make(services, found.postgres_url, keys))
-            yield {service: environment_of(service, found) for service in services}
-    except (
-        AlreadyRunningError,
-        DatabaseSetupError,
-        LocalServerError,
-        ServerSettingError,
-    ) as error:
-        typer.echo(str(error), err=True)
-        raise typer.Exit(1) from None
+    with borrowed() as found:
+        server, ours = found.postgres_url, "PostgreSQL" in found.local
+        asyncio.run(databases.make(services, server, Credentials(), ours=ours))
+        yield {service: environment_of(service, found) for service in services}
 
 
 def events(ctx: typer.Context) -> None:

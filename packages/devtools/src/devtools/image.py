@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from devtools.errors import CommandError, no_such
 from devtools.project import ROOT
 
 
@@ -24,15 +25,14 @@ def image(
 ) -> None:
     """Build container images named services/NAME:TAG."""
     names = service_names()
-    if unknown := sorted(set(services or ()) - set(names)):
-        typer.echo(f"There is no {', '.join(unknown)}, only {', '.join(names)}.", err=True)
-        raise typer.Exit(2)
+    for name in services or ():
+        if name not in names:
+            raise no_such("service", name, names)
     docker = docker_command()
     if docker is None:
-        typer.echo(
-            "No Docker client with BuildKit and a running engine: install or start one.", err=True
+        raise CommandError(
+            "There is no Docker client with BuildKit and a running engine; install or start one."
         )
-        raise typer.Exit(1)
     for name in services or names:
         typer.echo(f"services/{name}:{tag} ({target})")
         if build(docker, name, target=target, tag=tag, network=network):

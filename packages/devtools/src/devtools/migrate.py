@@ -4,15 +4,19 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from devtools.command_group import CommandGroup
 from devtools.forward import dev_system
 from devtools.project import ROOT
-from devtools.services import Service, UnknownServiceError, chosen
+from devtools.services import Service, chosen
+from service_platform.revisions import folder_of
 
 app = typer.Typer(
+    cls=CommandGroup,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -31,7 +35,12 @@ def new(
     # The comparison is with a database that has every earlier migration.
     if status := _run([service], ["up"], quiet=True):
         raise typer.Exit(status)
-    raise typer.Exit(_run([service], ["new", message]))
+    folder = folder_of(f"{service}.migrations") / "versions"
+    before = set(folder.glob("*.py"))
+    worst = _run([service], ["new", message])
+    if written := sorted(set(folder.glob("*.py")) - before):
+        _tidy(written)
+    raise typer.Exit(worst)
 
 
 @app.command()
@@ -46,13 +55,18 @@ def status(services: Names = None) -> None:
     raise typer.Exit(_run(services, ["status"]))
 
 
+def _tidy(files: Sequence[Path]) -> None:
+    """Bring what Alembic wrote into the form that `./dev check` asks for."""
+    ruff = (sys.executable, "-m", "ruff")
+    for command in (("check", "--fix", "--quiet"), ("format", "--quiet")):
+        done = subprocess.run([*ruff, *command, *files], cwd=ROOT, check=False)  # noqa: S603
+        if done.returncode:
+            typer.echo("Mend by hand what is named above; ./dev check asks for it.", err=True)
+
+
 def _run(names: Sequence[str] | None, arguments: Sequence[str], *, quiet: bool = False) -> int:
     """Run the platform's migration command for each service; the worst exit status."""
-    try:
-        services = chosen(list(names) if names else None)
-    except UnknownServiceError as error:
-        typer.echo(str(error), err=True)
-        return 2
+    services = chosen(list(names) if names else None)
     with dev_system(services) as environments, ThreadPoolExecutor() as threads:
 
         def one(service: Service) -> "subprocess.CompletedProcess[str]":

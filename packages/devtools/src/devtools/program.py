@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import json
 import os
 import signal
 import sys
@@ -50,6 +51,10 @@ class Process:
     Args:
         program: what to run.
         say: gets each line of its output.
+
+    Attributes:
+        last_lines: the end of its output.
+        reason: why it said that it is not ready, when it was last asked.
     """
 
     def __init__(self, program: Program, say: Callable[[str], None]) -> None:
@@ -58,6 +63,7 @@ class Process:
         self._process: asyncio.subprocess.Process | None = None
         self._pump: asyncio.Task[None] | None = None
         self.last_lines: deque[str] = deque(maxlen=KEPT_LINES)
+        self.reason = ""
 
     @property
     def pid(self) -> int | None:
@@ -71,6 +77,7 @@ class Process:
         Should we be killed, the kernel kills it (Linux; see `launcher`).
         """
         self.last_lines.clear()
+        self.reason = ""
         self._process = await asyncio.create_subprocess_exec(
             *launcher_command(os.getpid(), signal.SIGKILL, "-", []),
             *self.program.command,
@@ -147,11 +154,22 @@ class Process:
                 try:
                     writer.write(request.encode())
                     status = await reader.readline()
+                    ready = status.split(b" ")[1:2] == [b"200"]
+                    self.reason = "" if ready else _reason(await reader.read(CHUNK))
                 finally:
                     writer.close()
         except (OSError, TimeoutError):
             return False
-        return status.split(b" ")[1:2] == [b"200"]
+        return ready
+
+
+def _reason(answer: bytes) -> str:
+    """What an unready program gives as its reason; empty where it gives none."""
+    try:
+        said = json.loads(answer.partition(b"\r\n\r\n")[2])
+        return str(said["reason"])
+    except (KeyError, TypeError, ValueError):
+        return ""
 
 
 async def _exit_status(process: asyncio.subprocess.Process, poll: float) -> int:

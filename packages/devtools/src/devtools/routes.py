@@ -12,8 +12,9 @@ from rich.table import Table
 from rich.text import Text
 
 from devtools.environment import for_reading
+from devtools.errors import CommandError
 from devtools.project import ROOT
-from devtools.services import Service, UnknownServiceError, chosen
+from devtools.services import Service, chosen
 from devtools.terminal import COLOURS, wide_console
 
 METHODS: Final = {
@@ -28,13 +29,9 @@ def routes(
 ) -> None:
     """List every route with method, path, required scope or role, and rate limit."""
     console = wide_console()
-    try:
-        asked = chosen(services)
-        with ThreadPoolExecutor() as threads:
-            described = dict(zip(asked, threads.map(_describe, asked), strict=True))
-    except (UnknownServiceError, RuntimeError) as error:
-        console.print(Text("  ✗ ", style="bold red").append(str(error)))
-        raise typer.Exit(1) from None
+    asked = chosen(services)
+    with ThreadPoolExecutor() as threads:
+        described = dict(zip(asked, threads.map(_describe, asked), strict=True))
     if as_json:
         typer.echo(json.dumps({each.name: found for each, found in described.items()}, indent=2))
         return
@@ -61,7 +58,7 @@ def _describe(service: Service) -> dict[str, Any]:
     )  # fmt: skip
     if done.returncode != 0:
         last = (done.stderr.strip().splitlines() or ["it wrote nothing"])[-1]
-        raise RuntimeError(f"The application of {service.name} cannot be made: {last}")
+        raise CommandError(f"The application of {service.name} cannot be made: {last}")
     found: dict[str, Any] = json.loads(done.stdout)
     return found
 

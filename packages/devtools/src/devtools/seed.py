@@ -16,6 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from devtools import state
+from devtools.errors import CommandError
 from devtools.forward import dev_system
 from devtools.project import ROOT
 from devtools.services import AUTH, ITEMS, USERS, Service
@@ -41,7 +42,7 @@ THINGS: Final = {
 }  # fmt: skip
 
 
-class SeedError(Exception):
+class SeedError(CommandError):
     """Nothing can be seeded; the message is one sentence."""
 
 
@@ -64,14 +65,10 @@ def seed(
     AUTH_URL, ITEMS_URL and USERS_URL name a system elsewhere, such as one on a local cluster.
     """
     terminal = Terminal()
-    try:
-        where, here = addresses()
-        made = asyncio.run(_fill(where, terminal, items))
-        if here:
-            _make_admin()
-    except SeedError as error:
-        terminal.failure(str(error))
-        raise typer.Exit(1) from None
+    where, here = addresses()
+    made = asyncio.run(_fill(where, terminal, items))
+    if here:
+        _make_admin()
     terminal.say(f"{made} items made, {len(PEOPLE) * items} wanted in all.")
     _show_credentials(terminal)
     if not here:

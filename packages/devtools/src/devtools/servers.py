@@ -6,13 +6,15 @@ import socket
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final
-from urllib.parse import urlsplit
 
 from devtools import state
+from devtools.addresses import ServerSettingError, read_url, without_password
 from devtools.credentials import Credentials
-from devtools.environment import told
+from devtools.environment import named_in, told
 from devtools.project import state_dir
 from devtools.state import State
+from devtools.terminal import Terminal
+from service_platform.connection_urls import PostgresUrl, RedisUrl
 from service_testing.local_server import LocalServer
 from service_testing.ports import HOST, free_port
 from service_testing.postgres import LocalPostgres
@@ -21,10 +23,6 @@ from service_testing.valkey import LocalValkey
 POSTGRES_PORT: Final = 15432
 VALKEY_PORT: Final = 16379
 """Wanted, so that other programs can be told once; a free one is taken where they are taken."""
-
-
-class ServerSettingError(Exception):
-    """A variable that names a server makes no sense; the message is one sentence."""
 
 
 class Servers:
@@ -41,8 +39,10 @@ class Servers:
         named = told()
         self._postgres_url = named.get("DATABASE_URL") or ""
         self._redis_url = named.get("REDIS_URL") or ""
-        self._require_scheme("DATABASE_URL", self._postgres_url, {"postgresql", "postgres"})
-        self._require_scheme("REDIS_URL", self._redis_url, {"redis", "rediss", "unix"})
+        if self._postgres_url:
+            read_url("DATABASE_URL", self._postgres_url, PostgresUrl)
+        if self._redis_url:
+            self._redis_url = read_url("REDIS_URL", self._redis_url, RedisUrl).text()
         self.local: dict[str, LocalServer] = {}
         data, keys = state_dir() / "data", Credentials()
         for left in (
@@ -64,11 +64,6 @@ class Servers:
             )
             self.local[valkey.product] = valkey
             self._redis_url = valkey.url
-
-    @staticmethod
-    def _require_scheme(variable: str, url: str, schemes: set[str]) -> None:
-        if url and urlsplit(url).scheme not in schemes:
-            raise ServerSettingError(f"{variable} must start with {min(schemes)}://.")
 
     @staticmethod
     def empty() -> None:
@@ -97,6 +92,19 @@ class Servers:
         noted.local = list(self.local)
         noted.servers = {name: server.pid or 0 for name, server in self.local.items()}
 
+    def ended(self) -> list[str]:
+        """Name the products of ours whose process has ended."""
+        return [product for product, server in self.local.items() if not server.running]
+
+    def restart(self, product: str, noted: State) -> None:
+        """Start one of ours again on its port, and note its new process.
+
+        Raises:
+            LocalServerError: it does not start.
+        """
+        self.local[product].start()
+        noted.servers[product] = self.local[product].pid or 0
+
     def stop(self) -> None:
         """End what is local, in order, Valkey first: nobody waits for its answer any more."""
         for server in reversed(self.local.values()):
@@ -117,6 +125,9 @@ def borrowed() -> Iterator[State]:
     with state.take():
         servers = Servers()
         alone = State(pid=0)
+        if not servers.local.get("PostgreSQL"):
+            place = without_password(told()["DATABASE_URL"])
+            Terminal(stderr=True).say(f"Using PostgreSQL at {place} ({named_in('DATABASE_URL')}).")
         try:
             servers.start(alone)
             yield alone

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Final
 
 import service_platform
+from devtools.errors import no_such
 from devtools.project import ROOT
 
 
@@ -44,21 +45,16 @@ AUTH: Final = Service("auth", 8003, "magenta")
 SERVICES: Final = (USERS, ITEMS, AUTH)
 
 
-class UnknownServiceError(Exception):
-    """There is no such service; the message names those there are."""
-
-
 def chosen(names: list[str] | None) -> tuple[Service, ...]:
     """The named services; all of them when none is named.
 
     Raises:
-        UnknownServiceError: for a name that no service has.
+        UsageError: for a name that no service has.
     """
-    known = {service.name: service for service in SERVICES}
-    unknown = [name for name in names or () if name not in known]
-    if unknown:
-        there_are = ", ".join(known)
-        raise UnknownServiceError(f"There is no service {unknown[0]}; there are {there_are}.")
+    known = [service.name for service in SERVICES]
+    for name in names or ():
+        if name not in known:
+            raise no_such("service", name, known)
     return tuple(service for service in SERVICES if not names or service.name in names)
 
 

@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import IO, Literal
 
+from devtools.errors import CommandError
 from devtools.project import state_dir
 from service_testing.processes import command_of
 
@@ -28,12 +29,14 @@ class ServiceState:
         pid: of its process; None while there is none.
         state: starting, ready, restarting, stopped.
         restarts: how often it was started again since `up`.
+        detail: what it waits for or why it ended, for people.
     """
 
     port: int
     pid: int | None = None
     state: str = "starting"
     restarts: int = 0
+    detail: str = ""
 
 
 @dataclass(slots=True)
@@ -51,6 +54,9 @@ class State:
         local: which of the two were started here.
         services: by name.
         servers: process ids of the servers started here, by name.
+        workers: server processes of each service.
+        debugged: services that wait for a debugger at a breakpoint, with its port.
+        warnings: what is missing or probably a mistake, one sentence each.
     """
 
     pid: int
@@ -63,6 +69,9 @@ class State:
     local: list[str] = field(default_factory=list)
     services: dict[str, ServiceState] = field(default_factory=dict)
     servers: dict[str, int] = field(default_factory=dict)
+    workers: int = 1
+    debugged: dict[str, int] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
 
     def save(self) -> None:
         """Replace the file, which is readable by its owner only: it names passwords."""
@@ -75,7 +84,7 @@ class State:
         new.replace(path)
 
 
-class AlreadyRunningError(Exception):
+class AlreadyRunningError(CommandError):
     """The system runs already; the message says how to look at it and how to end it."""
 
 
@@ -122,7 +131,7 @@ def end_leftovers() -> None:
     """End the services of a run that was killed, where the kernel does not (outside of Linux)."""
     found = last()
     for name, service in (found.services if found else {}).items():
-        if service.pid and f"service_platform.server {name}." in command_of(service.pid):
+        if service.pid and f"server {name}.app" in command_of(service.pid):
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(service.pid, signal.SIGKILL)
 

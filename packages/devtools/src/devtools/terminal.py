@@ -8,8 +8,11 @@ from rich.style import Style
 from rich.table import Table
 from rich.text import Text
 
+from devtools.addresses import without_password
+from devtools.environment import named_in
 from devtools.services import SERVICES
 from devtools.state import State
+from service_testing.processes import command_of
 
 ORIGIN: Final = "dev"
 WIDTH: Final = max(len(ORIGIN), *(len(service.name) for service in SERVICES))
@@ -27,9 +30,9 @@ NARROWEST: Final = 110
 """Columns a table may use at least: a long line is read more easily than half a word."""
 
 
-def wide_console() -> Console:
+def wide_console(*, stderr: bool = False) -> Console:
     """A console that cuts no table short, whether a terminal, a file or a pipe reads it."""
-    console = Console(highlight=False, soft_wrap=True)
+    console = Console(highlight=False, soft_wrap=True, stderr=stderr)
     console.width = max(console.width, NARROWEST)
     return console
 
@@ -37,8 +40,8 @@ def wide_console() -> Console:
 class Terminal:
     """Where a person reads what happens."""
 
-    def __init__(self) -> None:
-        self.console = wide_console()
+    def __init__(self, *, stderr: bool = False) -> None:
+        self.console = wide_console(stderr=stderr)
 
     def step(self, what: str, how: str, seconds: float | None = None) -> None:
         """One thing of the start that is done."""
@@ -59,6 +62,10 @@ class Terminal:
         """Why it ends."""
         self.console.print(Text("  ").append("✗ ", style="bold red").append(sentence, "bold"))
 
+    def warn(self, sentence: str) -> None:
+        """What is missing or probably a mistake."""
+        self.console.print(Text("  ").append("! ", style="bold yellow").append(sentence))
+
     def say(self, sentence: str) -> None:
         """Anything else."""
         self.console.print(Text("  ").append(sentence))
@@ -68,6 +75,16 @@ class Terminal:
         self.console.print()
         self.console.print(overview(state))
         self.console.print()
+        for line in servers(state):
+            self.console.print(line)
+        for name, port in state.debugged.items():
+            stops = f"breakpoint() waits for a debugger (debugpy) on 127.0.0.1:{port}"
+            self.console.print(Text(f"  {name:<12}").append(stops, style="dim"))
+        self.console.print()
+        for warning in state.warnings:
+            self.warn(warning)
+        if state.warnings:
+            self.console.print()
         ready = Text("  Ready ", style="bold green").append(f"in {state.seconds:.1f} s.", "bold")
         self.console.print(ready.append(f"  {hint}", style="not bold default"))
         self.console.print()
@@ -110,6 +127,27 @@ def overview(state: State) -> Table:
             Text(name, style=f"bold {COLOURS.get(name, '')}"), _link(url), _link(f"{url}/docs")
         )
     return table
+
+
+def servers(state: State) -> list[Text]:
+    """Where PostgreSQL and Redis are, and whose they are."""
+    lines = []
+    for product, variable, url in (
+        ("PostgreSQL", "DATABASE_URL", state.postgres_url),
+        ("Valkey", "REDIS_URL", state.redis_url),
+    ):
+        if not url:
+            continue
+        name, style = product, "dim"
+        if product not in state.local:
+            name = product.replace("Valkey", "Redis")
+            whose = f"not started here ({named_in(variable)})"
+        elif command_of(pid := state.servers.get(product, 0)):
+            whose = f"process {pid}"
+        else:
+            whose, style = f"process {pid} has ended", "red"
+        lines.append(Text(f"  {name:<12}").append(f"{without_password(url)}  {whose}", style))
+    return lines
 
 
 def _link(url: str) -> Text:

@@ -4,14 +4,17 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from difflib import get_close_matches
 from pathlib import Path
 
 import typer
 
+from devtools.errors import CommandError
 from devtools.project import ROOT
 from devtools.terminal import Terminal
 
+TESTED = ("packages", "services", "tests")
 COVERAGE = ("--cov", "--cov-report=term", "--cov-report=html")
 
 
@@ -22,6 +25,8 @@ def test(ctx: typer.Context) -> None:
     if coverage:
         arguments.remove("--coverage")
     arguments = [from_root(each, Path.cwd()) for each in arguments]
+    for missing in missing_paths(arguments):
+        raise NoSuchPathError(missing)
     command = [sys.executable, "-m", "pytest", *in_parallel(arguments), *arguments]
     if coverage:
         command += COVERAGE
@@ -39,6 +44,37 @@ def test(ctx: typer.Context) -> None:
     else:
         terminal.failure(f"The tests did not pass (exit status {status}, {seconds}).")
     raise typer.Exit(status)
+
+
+class NoSuchPathError(CommandError):
+    """A path on the command line does not exist; pytest's own status, without its start."""
+
+    exit_status = 4
+
+    def __init__(self, path: str) -> None:
+        there = [
+            str(each.relative_to(ROOT))
+            for top in TESTED
+            for each in (ROOT / top).rglob("test_*.py")
+        ]
+        by_name = {Path(each).name: each for each in there}
+        near = get_close_matches(path, there, 1, 0.7) or [
+            by_name[name] for name in get_close_matches(Path(path).name, by_name, 1)
+        ]
+        meant = f"; did you mean {near[0]}?" if near else "."
+        super().__init__(f"There is no such file or folder: {path}{meant}")
+
+
+def missing_paths(arguments: Sequence[str]) -> Iterator[str]:
+    """Arguments that can only be paths and lead nowhere."""
+    before = ""
+    for each in arguments:
+        path = each.partition("::")[0]
+        looks = path.endswith(".py") or "/" in path
+        # What follows a short option, such as -k, is its value.
+        if looks and not (each.startswith("-") or before.startswith("-") or (ROOT / path).exists()):
+            yield path
+        before = each
 
 
 def in_parallel(arguments: Sequence[str]) -> list[str]:

@@ -16,6 +16,19 @@ from devtools.services import SERVICES
 PORTS = (*(service.port for service in SERVICES), 15432, 16379)
 
 
+@dataclass(frozen=True)
+class Done:
+    """How a command ended, and everything it said."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+    @property
+    def said(self) -> str:
+        return self.stdout + self.stderr
+
+
 @dataclass
 class System:
     """Commands and processes of one `./dev`."""
@@ -35,8 +48,8 @@ class System:
     def command(self, *arguments: str) -> list[str]:
         return [sys.executable, "-m", "devtools", *arguments]
 
-    def dev(self, *arguments: str, **environment: str) -> "subprocess.CompletedProcess[str]":
-        return subprocess.run(
+    def dev(self, *arguments: str, **environment: str) -> Done:
+        done = subprocess.run(
             self.command(*arguments),
             env={**self.environment, **environment},
             capture_output=True,
@@ -44,8 +57,9 @@ class System:
             check=False,
             timeout=120,
         )
+        return Done(done.returncode, done.stdout, done.stderr)
 
-    def up(self, *arguments: str, **environment: str) -> "subprocess.CompletedProcess[str]":
+    def up(self, *arguments: str, **environment: str) -> Done:
         return self.dev("up", "--detach", f"--port-offset={self.offset}", *arguments, **environment)
 
     def up_attached(self, *arguments: str) -> "tuple[subprocess.Popen[str], str]":
