@@ -199,6 +199,26 @@ def test_root_runs_a_server_as_somebody_else_also_below_a_closed_folder(
     server.remove()
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root has to become somebody else")
+def test_a_program_below_a_closed_folder_is_told_that_it_may_execute_its_neighbours(
+    tmp_path: Path,
+) -> None:
+    """As initdb asks about postgres in a checkout below the home of root."""
+    closed = tmp_path / "closed"
+    closed.mkdir(mode=0o700)
+    neighbour = closed / "postgres"
+    neighbour.touch(mode=0o755)
+    command = [
+        *launcher_command(os.getpid(), signal.SIGKILL, "nobody", [neighbour]),
+        "/usr/bin/env",
+        "python3",
+        "-c",
+        f"import os; print(os.getuid() != 0 and os.access({str(neighbour)!r}, os.X_OK))",
+    ]
+    shown = subprocess.run(command, capture_output=True, text=True, check=True, cwd="/").stdout
+    assert shown == "True\n"
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root has capabilities to lose")
 def test_a_server_in_an_open_folder_keeps_no_capability(tmp_path: Path) -> None:
     program = "import pathlib; print(pathlib.Path('/proc/self/status').read_text())"

@@ -21,6 +21,9 @@ from pathlib import Path
 
 PR_SET_PDEATHSIG = 1
 PR_SET_KEEPCAPS = 8
+PR_GET_SECUREBITS = 27
+PR_SET_SECUREBITS = 28
+SECBIT_NO_SETUID_FIXUP = 1 << 2
 PR_CAP_AMBIENT = 47
 PR_CAP_AMBIENT_RAISE = 2
 CAP_DAC_OVERRIDE = 1
@@ -50,6 +53,7 @@ def become(user: str, paths: list[str]) -> None:
     closed = not all(open_to_others(path) for path in paths)
     if closed and sys.platform == "linux":
         prctl(PR_SET_KEEPCAPS, 1)
+        keep_capabilities_for_access()
     os.setgroups([])
     os.setgid(account.pw_gid)
     os.setuid(account.pw_uid)
@@ -60,6 +64,21 @@ def become(user: str, paths: list[str]) -> None:
 def open_to_others(path: str) -> bool:
     """Says whether every folder above `path` can be passed by everybody."""
     return all(folder.stat().st_mode & 0o001 for folder in Path(path).resolve().parents)
+
+
+def keep_capabilities_for_access() -> None:
+    """Makes access(2) answer as open(2) would for a process that is not root.
+
+    initdb asks it whether it may execute postgres, and the kernel answers for whoever has no root
+    as if there were no capabilities, unless this bit is set (capabilities(7), securebits). A root
+    that may not set it goes without.
+    """
+    libc = ctypes.CDLL(None, use_errno=True)
+    bits = libc.prctl(PR_GET_SECUREBITS, 0, 0, 0, 0)
+    try:
+        prctl(PR_SET_SECUREBITS, bits | SECBIT_NO_SETUID_FIXUP)
+    except PermissionError:
+        return
 
 
 def keep_capability(number: int) -> None:
