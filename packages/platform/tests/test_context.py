@@ -3,6 +3,7 @@
 import pytest
 
 from service_platform.context import RequestContext
+from service_platform.settings import PlatformSettings
 
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 SPAN = "00f067aa0ba902b7"
@@ -10,7 +11,7 @@ SPAN = "00f067aa0ba902b7"
 
 def context_of(**headers: str) -> RequestContext:
     raw = {name.replace("_", "-").encode(): value.encode() for name, value in headers.items()}
-    return RequestContext({}, raw, client_address="", scheme="http", started=0.0, deadline=0.0)
+    return RequestContext({}, raw, settings=PlatformSettings(_env_file=None))
 
 
 @pytest.mark.parametrize("offered", ["a", "A-b_c.9", "x" * 64])

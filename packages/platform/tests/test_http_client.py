@@ -167,9 +167,7 @@ async def test_request_id_trace_and_time_left_travel_along(
     client: ServiceClient, other: Other
 ) -> None:
     loop = asyncio.get_running_loop()
-    context = RequestContext(
-        {}, {}, client_address="", scheme="http", started=0.0, deadline=loop.time() + 1.0
-    )
+    context = RequestContext({}, {}, settings=PlatformSettings(), deadline=loop.time() + 1.0)
     reset = current.set(context)
     await client.request("GET", "/thing")
     current.reset(reset)
@@ -180,9 +178,7 @@ async def test_request_id_trace_and_time_left_travel_along(
 
 async def test_the_callers_deadline_is_kept(client: ServiceClient) -> None:
     loop = asyncio.get_running_loop()
-    context = RequestContext(
-        {}, {}, client_address="", scheme="http", started=0.0, deadline=loop.time() + 0.1
-    )
+    context = RequestContext({}, {}, settings=PlatformSettings(), deadline=loop.time() + 0.1)
     reset = current.set(context)
     with pytest.raises(GatewayTimeout):
         await client.request("GET", "/hang")

@@ -68,7 +68,7 @@ def test_a_console_line_carries_no_control_characters() -> None:
 
 
 def test_lines_of_a_request_carry_its_id(output: io.StringIO) -> None:
-    context = RequestContext({}, {}, client_address="", scheme="http", started=0.0, deadline=0.0)
+    context = RequestContext({}, {}, settings=PlatformSettings(_env_file=None))
     reset = current.set(context)
     logging.get_logger("x").info("inside")
     current.reset(reset)

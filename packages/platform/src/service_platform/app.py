@@ -77,7 +77,7 @@ class ServiceApp(FastAPI):
         for resource in everything:
             setattr(self.state, resource.name, resource)
         deadlines = Deadlines(settings.request_timeout_seconds)
-        self._admission = self._admit_before_routing(deadlines)
+        self._admit_before_routing(deadlines)
         self._platform_middleware = PlatformMiddleware(
             super().__call__,
             settings,
@@ -99,19 +99,11 @@ class ServiceApp(FastAPI):
             self._described_document = document
         return document
 
-    def allowed_methods(self, scope: Scope, path: str) -> list[str]:
-        """Return every method that a path has, over all routes.
-
-        Args:
-            scope: of a request.
-            path: without `root_path`.
-        """
-        return self._admission.table.allowed_methods(scope, path)
-
-    def _admit_before_routing(self, deadlines: Deadlines) -> AdmissionMiddleware:
+    def _admit_before_routing(self, deadlines: Deadlines) -> None:
         settings = self.settings
         limiter = cast("Limiter | None", getattr(self.state, "limiter", None))
-        admission = AdmissionMiddleware(
+        # As `Router(middleware=...)` does, which FastAPI's router does not take.
+        self.router.middleware_stack = AdmissionMiddleware(
             self.router.middleware_stack,
             self,
             deadlines,
@@ -126,8 +118,6 @@ class ServiceApp(FastAPI):
             ],
             compile_endpoint=_endpoint_compiler(settings),
         )
-        self.router.middleware_stack = admission  # as `Router(middleware=...)` does
-        return admission
 
     def _start_resources_before_lifespan(self) -> None:
         lifespan = self.router.lifespan_context

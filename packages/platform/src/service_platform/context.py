@@ -5,10 +5,11 @@ logging pipeline and the HTTP client take request id and trace from it.
 """
 
 import asyncio
+import math
 import re
 import secrets
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
 from starlette.types import Scope
 from uuid_utils import uuid7
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from service_platform.errors import Problem
     from service_platform.identity import Principal
     from service_platform.ratelimit import Limiter, Policy
+    from service_platform.settings import PlatformSettings
 
 SCOPE_KEY: Final = "service_platform"
 REQUEST_TIMEOUT_HEADER: Final = "x-request-timeout"
@@ -34,6 +36,7 @@ class RequestContext:
     Attributes:
         scope: the ASGI scope.
         task: the asyncio task that serves it.
+        settings: of the service that received it.
         path: the path as the server received it, without a prefix that a proxy took off.
         headers: every header by lower-case name; of a repeated one, the last.
         request_id: the caller's `X-Request-ID` where it is acceptable, else a new UUIDv7.
@@ -43,6 +46,7 @@ class RequestContext:
         started: `time.perf_counter()` at the first byte of the request.
         deadline: event loop time at which the handler is cancelled.
         admitted: whether authentication and rate limits were decided for this request.
+        allowed_methods: methods of the path, where it does not have the one of the request.
         route: path template of the matched route, `None` until routing is done.
         principal: who calls, once a bearer token was verified.
         authentication_error: why the presented token was refused.
@@ -59,6 +63,7 @@ class RequestContext:
     __slots__ = (
         "_span_id",
         "admitted",
+        "allowed_methods",
         "authentication_error",
         "client_address",
         "deadline",
@@ -73,6 +78,7 @@ class RequestContext:
         "response_headers",
         "route",
         "scope",
+        "settings",
         "started",
         "status",
         "stream_ended",
@@ -87,19 +93,23 @@ class RequestContext:
         scope: Scope,
         headers: dict[bytes, bytes],
         *,
-        task: asyncio.Task[object],
-        client_address: str,
-        started: float,
-        deadline: float,
+        settings: "PlatformSettings",
+        task: asyncio.Task[object] | None = None,
+        client_address: str = "",
+        started: float = 0.0,
+        deadline: float = math.inf,
     ) -> None:
         self.scope = scope
-        self.task = task
-        self.path: str = scope["path"]
+        self.settings = settings
+        # Only what was refused before it became a request is served by no task.
+        self.task = cast("asyncio.Task[object]", task)
+        self.path: str = scope.get("path", "")
         self.headers = headers
         self.client_address = client_address
         self.started = started
         self.deadline = deadline
         self.admitted = False
+        self.allowed_methods: list[str] = []
         self.route: str | None = None
         self.principal: Principal | None = None
         self.authentication_error: Problem | None = None

@@ -23,6 +23,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from service_platform.acceleration.endpoints import compile_endpoint
 from service_platform.app import ServiceApp, create_app
 from service_platform.errors import NotFound, Unauthorized
+from service_platform.middleware.admission import AdmissionMiddleware
 from service_platform.settings import PlatformSettings
 
 calls: list[str] = []
@@ -275,8 +276,10 @@ async def test_nothing_is_compiled_without_acceleration() -> None:
     )
     app = create_app(settings, routers=[router])
     assert (await ask(app, "/tree"))[0] == 200
+    admission = app.router.middleware_stack
+    assert isinstance(admission, AdmissionMiddleware)
     scope = {"type": "http", "method": "GET", "path": "/api/v1/lamps/tree", "headers": []}
-    match = app._admission.table.find(scope, "/api/v1/lamps/tree")
+    match = admission.table.find(scope, "/api/v1/lamps/tree")
     assert match is not None
     assert match.info.compiled is None
 

@@ -1,6 +1,5 @@
 """Events as CloudEvents."""
 
-import time
 from datetime import UTC, datetime
 from uuid import UUID
 
@@ -18,6 +17,7 @@ from service_platform.events.event import (
 )
 from service_platform.events.handlers import Handlers
 from service_platform.ids import new_id
+from service_platform.settings import PlatformSettings
 
 ORDER = UUID("01890000-0000-7000-8000-000000000001")
 
@@ -62,10 +62,7 @@ def test_an_event_carries_request_and_trace_it_comes_from() -> None:
     context = RequestContext(
         {"type": "http"},
         {b"x-request-id": b"order-1", b"traceparent": trace},
-        client_address="::1",
-        scheme="https",
-        started=time.perf_counter(),
-        deadline=0.0,
+        settings=PlatformSettings(_env_file=None),
     )
     token = current.set(context)
     try:

@@ -9,13 +9,14 @@ from service_platform.identity import Principal
 from service_platform.ratelimit import Identity
 from service_platform.ratelimit.identity import address_key
 from service_platform.ratelimit.policy import By
+from service_platform.settings import PlatformSettings
 
 ACCOUNT = UUID("019ab6a1-7c1e-7d3e-8f6e-2f0c6a1f5a10")
 
 
 def request_of(principal: Principal | None, address: str = "192.0.2.7") -> RequestContext:
     context = RequestContext(
-        {}, {}, client_address=address, scheme="https", started=0.0, deadline=1.0
+        {}, {}, settings=PlatformSettings(_env_file=None), client_address=address
     )
     context.principal = principal
     return context

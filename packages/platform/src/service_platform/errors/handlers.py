@@ -11,7 +11,6 @@ from typing import Any, Final
 from fastapi.exception_handlers import http_exception_handler
 from fastapi.exceptions import RequestValidationError
 from sqlalchemy.exc import SQLAlchemyError
-from starlette._utils import get_route_path
 from starlette.datastructures import FormData
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, HTTPConnection, Request
@@ -129,8 +128,9 @@ PROBLEM_HANDLERS: Final[Mapping[Any, Any]] = {
 
 def _respond(connection: HTTPConnection, problem: Problem) -> Response:
     context: RequestContext = connection.scope[SCOPE_KEY]
-    base_url: str = connection.app.state.settings.problem_type_base_url
-    return problem.response(base_url=base_url, request_id=context.request_id)
+    return problem.response(
+        base_url=context.settings.problem_type_base_url, request_id=context.request_id
+    )
 
 
 async def _close(websocket: WebSocket, error: HTTPException) -> None:
@@ -174,9 +174,8 @@ def _phrase(status: int) -> str:
 
 def _allow(connection: HTTPConnection, named: str) -> str:
     """Every method of the path: the router names those of the first route that has it."""
-    allowed: list[str] = connection.app.allowed_methods(
-        connection.scope, get_route_path(connection.scope)
-    )
+    context: RequestContext = connection.scope[SCOPE_KEY]
+    allowed = context.allowed_methods
     others = sorted({each.strip() for each in named.split(",")} - {"", *allowed})
     return ", ".join((*allowed, *others))
 

@@ -162,6 +162,8 @@ class AdmissionMiddleware:
                     context.route = own.path
                     await self._platform_router(scope, receive, send)
                     return
+            if match is not None and not match.is_full:
+                context.allowed_methods = self.table.allowed_methods(scope, path)
         await self._admit(context, match)
         if match is None:
             if path[-1:] == "\n" and scope["type"] == "http":
@@ -192,8 +194,11 @@ class AdmissionMiddleware:
                 and not self._application.dependency_overrides
             )
         authorization = context.headers.get(b"authorization")
-        if authorization is not None and self._verifier is not None:
-            await self._identify(self._verifier, context, authorization)
+        if authorization is not None:
+            if sum(name == b"authorization" for name, _ in context.scope["headers"]) > 1:
+                raise BadRequest("The request has more than one Authorization header.")
+            if self._verifier is not None:
+                await self._identify(self._verifier, context, authorization)
         refusal = context.authentication_error
         if needs_token and isinstance(refusal, KeysUnavailable):
             raise refusal  # its caller would be counted as somebody else
@@ -210,8 +215,6 @@ class AdmissionMiddleware:
         A refused token is only noted, so that a public route answers whatever a client's stale
         header says.
         """
-        if sum(name == b"authorization" for name, _ in context.scope["headers"]) > 1:
-            raise BadRequest("The request has more than one Authorization header.")
         if authorization[:7].lower() != _BEARER:
             return
         token = authorization[7:].strip().decode("latin-1")

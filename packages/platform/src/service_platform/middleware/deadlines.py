@@ -5,6 +5,7 @@ take as long as it needs. `@timeout` sets the limit of one route.
 """
 
 import asyncio
+import math
 from collections.abc import Callable
 from typing import Any, Final, TypeVar
 
@@ -111,6 +112,7 @@ class Deadlines:
         limits = (limit.seconds, _positive_seconds(asked) if asked is not None else None)
         given = [seconds for seconds in limits if seconds is not None]
         if not given:
+            context.deadline = math.inf
             return
         context.deadline = loop.time() + min(given)
         self.enter(context, own_limit=True)
@@ -120,8 +122,13 @@ class Deadlines:
             self._tick = tick
             self._timer = loop.call_later(tick, self._sweep)
 
+    def end(self, context: RequestContext) -> None:
+        """End the time limit of a request whose response starts: what follows has none."""
+        self.leave(context)
+        context.deadline = math.inf
+
     def leave(self, context: RequestContext) -> None:
-        """Stop watching a request: its response starts, or it has ended."""
+        """Stop watching a request."""
         if self._with_default.pop(context.task, None) is None:
             self._with_own.pop(context.task, None)
 

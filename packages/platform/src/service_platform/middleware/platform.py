@@ -108,6 +108,7 @@ class PlatformMiddleware:
         context = RequestContext(
             scope,
             headers,
+            settings=self._settings,
             task=task,
             client_address=client_address,
             started=started,
@@ -120,8 +121,8 @@ class PlatformMiddleware:
             if kind == "http":
                 await self._serve_request(context, receive, send)
             else:
-                leave = partial(self._deadlines.leave, context)
-                await self._websockets.serve(context, receive, send, accepted=leave)
+                accepted = partial(self._deadlines.end, context)
+                await self._websockets.serve(context, receive, send, accepted=accepted)
         finally:
             self._deadlines.leave(context)
             current.reset(reset)
@@ -173,7 +174,7 @@ class PlatformMiddleware:
         app = self._app
         accept_encoding = headers.get(b"accept-encoding")
         if accept_encoding is not None and accepts_gzip(accept_encoding):
-            app = Compressor(app, partial(self._deadlines.leave, context))
+            app = Compressor(app, partial(self._deadlines.end, context))
         await app(scope, receive, send)
 
     async def _answer_cancelled(
@@ -222,7 +223,7 @@ class PlatformMiddleware:
     ) -> None:
         """Add the platform's headers to the head of a response, which has no deadline any more."""
         status = context.status = message["status"]
-        self._deadlines.leave(context)
+        self._deadlines.end(context)
         elapsed = (time.perf_counter() - context.started) * 1000
         https = context.scope["scheme"] == "https"
         additional = [
