@@ -1,0 +1,94 @@
+"""The command `./dev conformance`."""
+
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from devtools.conformance import suite as suites
+from devtools.conformance.differences import DifferencesError, read
+from devtools.conformance.report import compare, show
+from devtools.conformance.runs import BASELINE, MODES, Run, baseline, run
+from devtools.conformance.suite import SuiteError
+from devtools.terminal import Terminal
+
+
+class Only(StrEnum):
+    """One of the two ways in which the platform runs."""
+
+    ACCELERATED = "accelerated"
+    PLAIN = "plain"
+
+
+def conformance(
+    *,
+    only: Annotated[
+        Only | None, typer.Option(help="ACCELERATION=true or false alone; both by default.")
+    ] = None,
+    select: Annotated[
+        str, typer.Option("-k", metavar="EXPRESSION", help="Run these tests, as pytest's -k.")
+    ] = "",
+    fresh: Annotated[
+        bool, typer.Option(help="Download, install and run everything again.")
+    ] = False,
+) -> None:
+    """Run FastAPI's own test suite on the platform; fails where it differs and is not meant to."""
+    terminal = Terminal()
+    if fresh:
+        shutil.rmtree(suites.folder(), ignore_errors=True)
+    modes = [each for each in MODES if only is None or each.name == only]
+    arguments = ["-k", select] if select else []
+    try:
+        differences = read()
+        release = suites.locked()
+        terminal.say(f"Test suite of FastAPI {release.version}, in {suites.folder()}")
+        suite = suites.prepare(release, suites.fetch(release))
+        with _progress(terminal, BASELINE.name) as progress:
+            expected = baseline(suite, progress)
+        _done(terminal, expected)
+        runs = []
+        for mode in modes:
+            with _progress(terminal, mode.name) as progress:
+                runs.append(run(suite, mode, arguments, progress=progress))
+            _done(terminal, runs[-1])
+    except (SuiteError, DifferencesError) as error:
+        terminal.failure(str(error))
+        raise typer.Exit(1) from None
+    found = [compare(expected, each, differences, selected=bool(select)) for each in runs]
+    show(terminal.console, expected, found)
+    if not all(each.succeeded for each in found):
+        terminal.failure("The platform differs from FastAPI where it is not meant to.")
+        raise typer.Exit(1)
+    terminal.step("all well", "every difference from FastAPI is a deliberate one")
+
+
+def _done(terminal: Terminal, run: Run) -> None:
+    if run.earlier:
+        terminal.step(run.mode.name, f"{len(run.passed)} passed, as kept from an earlier run")
+    else:
+        terminal.step(run.mode.name, f"{len(run.passed)} passed", run.seconds)
+
+
+@contextmanager
+def _progress(terminal: Terminal, name: str) -> Iterator[Callable[[int, int], None]]:
+    """A bar on a terminal, and nothing in a file."""
+    bar = Progress(
+        TextColumn("  {task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        console=terminal.console,
+        transient=True,
+        disable=not terminal.console.is_terminal,
+    )
+    with bar:
+        task = bar.add_task(f"{name:<13}", total=None)
+
+        def tell(done: int, total: int) -> None:
+            bar.update(task, completed=done, total=total or None)
+
+        yield tell
