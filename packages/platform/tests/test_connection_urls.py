@@ -11,11 +11,11 @@ from pydantic import SecretStr
 from redis.asyncio import ConnectionPool
 from sqlalchemy import func, select
 
-from service_platform.cache import Cache
 from service_platform.connection_urls import ConnectionUrlError, PostgresUrl, RedisUrl
 from service_platform.connection_urls.redis import _OPTIONS, _TCP, _TLS
 from service_platform.database.engine import Connector, make_engine
-from service_platform.ratelimit.wire import Address, Wire
+from service_platform.ratelimit.redis_connection import Address, RedisConnection
+from service_platform.redis_client import RedisClient
 from service_platform.settings import PlatformSettings
 from service_testing.ports import free_port
 from service_testing.valkey import valkey_program
@@ -209,16 +209,16 @@ async def test_a_redis_that_listens_on_a_socket_serves_every_client(valkey_socke
     settings = PlatformSettings(
         _env_file=None, redis_url=SecretStr(f"unix://{valkey_socket}?db=2"), environment="test"
     )
-    cache = Cache(settings)
-    await cache.start()
-    await cache.client.set("key", b"value")
-    await cache.check()
-    await cache.stop()
-    wire = await Wire.open(Address.of_url(settings.redis_url))
-    await wire.ask("SELECT", 2)
-    assert await wire.ask("GET", "key") == b"value"
-    wire.abort()
-    await wire.lost
+    redis = RedisClient(settings)
+    await redis.start()
+    await redis.client.set("key", b"value")
+    await redis.check()
+    await redis.stop()
+    connection = await RedisConnection.open(Address.of_url(settings.redis_url))
+    await connection.ask("SELECT", 2)
+    assert await connection.ask("GET", "key") == b"value"
+    connection.abort()
+    await connection.lost
 
 
 def test_a_setting_that_cannot_be_honoured_ends_the_start_without_a_secret() -> None:

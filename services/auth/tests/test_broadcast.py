@@ -15,10 +15,10 @@ from auth import broadcast as broadcast_module
 from auth.broadcast import Broadcast, clean
 from auth.models import RevocationRecord, Session
 from auth.settings import AuthSettings
-from service_platform.cache import Cache
 from service_platform.database import Database
 from service_platform.identity.revocation import STREAM
 from service_platform.ids import new_id
+from service_platform.redis_client import RedisClient
 from service_testing.valkey import LocalValkey
 
 
@@ -29,14 +29,14 @@ def settings(service_environment: dict[str, str]) -> AuthSettings:
 
 @asynccontextmanager
 async def broadcasting(settings: AuthSettings, database: Database) -> AsyncIterator[Broadcast]:
-    cache = Cache(settings)
-    made = Broadcast(settings, database, cache)
+    redis = RedisClient(settings)
+    made = Broadcast(settings, database, redis)
     await made.start()
     try:
         yield made
     finally:
         await made.stop()
-        await cache.stop()
+        await redis.stop()
 
 
 def told(url: str) -> list[str]:
@@ -88,7 +88,7 @@ async def test_another_replica_tells_what_one_that_died_could_not(
     settings: AuthSettings, database: Database, redis_url: str
 ) -> None:
     left_behind = new_id()
-    await record(Broadcast(settings, database, Cache(settings)), database, left_behind)
+    await record(Broadcast(settings, database, RedisClient(settings)), database, left_behind)
     async with broadcasting(settings, database):
         await eventually(tells(redis_url, left_behind))
 
@@ -97,7 +97,7 @@ async def test_two_replicas_tell_each_revocation_once(
     settings: AuthSettings, database: Database, redis_url: str
 ) -> None:
     subjects = [new_id() for _ in range(300)]
-    idle = Broadcast(settings, database, Cache(settings))
+    idle = Broadcast(settings, database, RedisClient(settings))
     async with database.session() as session:
         for subject in subjects:
             await idle.record(session, "session", subject)
@@ -150,7 +150,7 @@ async def test_the_stream_is_trimmed(
 async def test_what_concerns_no_living_token_is_deleted(
     settings: AuthSettings, database: Database
 ) -> None:
-    broadcast = Broadcast(settings, database, Cache(settings))
+    broadcast = Broadcast(settings, database, RedisClient(settings))
     async with database.session() as session:
         for until, published in ((1, True), (1, False), (2**40, True)):
             session.add(

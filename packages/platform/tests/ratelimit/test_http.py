@@ -12,8 +12,8 @@ from pydantic import SecretStr
 from redis import Redis
 
 from service_platform.app import create_app
-from service_platform.cache import Cache
 from service_platform.ratelimit import limit
+from service_platform.redis_client import RedisClient
 from service_platform.settings import PlatformSettings
 
 Serve = Callable[..., AbstractAsyncContextManager[httpx2.AsyncClient]]
@@ -41,7 +41,7 @@ def serve(redis_url: str) -> Serve:
         settings = PlatformSettings(
             environment="test", redis_url=SecretStr(redis_url), project_name="shop", **options
         )
-        app = create_app(settings, routers=[routes()], resources=[Cache(settings)])
+        app = create_app(settings, routers=[routes()], resources=[RedisClient(settings)])
         transport = httpx2.ASGITransport(app, client=("192.0.2.7", 1))
         async with (
             app.router.lifespan_context(app),

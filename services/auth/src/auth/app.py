@@ -10,11 +10,11 @@ from auth.settings import AuthSettings
 from auth.signing_keys import SigningKeys
 from auth.throttle import LoginThrottle
 from service_platform import app as platform
-from service_platform.cache import Cache
 from service_platform.database import Database
 from service_platform.events import Relay
 from service_platform.events.accounts import STREAM
 from service_platform.identity import TokenVerifier
+from service_platform.redis_client import RedisClient
 from service_platform.settings import load_settings
 
 
@@ -22,19 +22,19 @@ def create_app(settings: AuthSettings | None = None) -> platform.ServiceApp:
     """Make the application."""
     settings = settings or load_settings(AuthSettings)
     database = Database(settings, migrations="auth.migrations")
-    cache = Cache(settings)
+    redis = RedisClient(settings)
     keys = SigningKeys(settings, database)
     verifier = TokenVerifier(settings, keys=keys)
     hasher = PasswordHasher(settings)
-    broadcast = Broadcast(settings, database, cache)
+    broadcast = Broadcast(settings, database, redis)
     relay = Relay(settings, database, stream=STREAM)
     app = platform.create_app(
         settings,
         routers=[oauth_routes.router, routes.router],
         unversioned_routers=[oauth_routes.well_known],
-        resources=[database, cache, keys, verifier, hasher, broadcast, relay],
+        resources=[database, redis, keys, verifier, hasher, broadcast, relay],
     )
-    throttle = LoginThrottle(settings.secret_keys, lambda: cache.client)
+    throttle = LoginThrottle(settings.secret_keys, lambda: redis.client)
     app.state.accounts = Accounts(database, hasher, throttle, broadcast)
     app.state.grants = Grants(
         settings,

@@ -21,11 +21,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 from auth.models import RevocationRecord, Session
 from auth.settings import AuthSettings
 from service_platform import tasks
-from service_platform.cache import Cache
 from service_platform.database import Database
 from service_platform.identity.revocation import STREAM, Kind, Revocation
 from service_platform.ids import new_id
 from service_platform.logging import get_logger
+from service_platform.redis_client import RedisClient
 
 POLL_SECONDS: Final = 1.0
 """How often rows of a replica that died before it could tell them are looked for."""
@@ -49,10 +49,10 @@ class Broadcast:
     name = "broadcast"
     critical = False
 
-    def __init__(self, settings: AuthSettings, database: Database, cache: Cache) -> None:
+    def __init__(self, settings: AuthSettings, database: Database, redis: RedisClient) -> None:
         self._lifetime = settings.access_token_expire_minutes * 60 + MARGIN_SECONDS
         self._database = database
-        self._cache = cache
+        self._redis = redis
         self._wanted = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -174,7 +174,7 @@ class Broadcast:
             )
 
     def _client(self) -> "Redis":
-        return self._cache.client
+        return self._redis.client
 
     async def _clean(self) -> None:
         """Delete what nobody needs any more, in small steps."""

@@ -26,11 +26,11 @@ from auth.encryption import DecryptionError
 from auth.models import Account, Client, SigningKey
 from auth.service import ADMIN, announce, end_all_sessions, ended_until
 from auth.settings import AuthSettings
-from service_platform.cache import Cache
 from service_platform.database import Database
 from service_platform.errors.database import database_problem
 from service_platform.ids import new_id
 from service_platform.logging import configure_logging
+from service_platform.redis_client import RedisClient
 from service_platform.settings import load_settings
 
 app = typer.Typer(
@@ -330,12 +330,11 @@ async def _work(settings: AuthSettings, work: Callable[[Toolbox], Awaitable[Any]
 @asynccontextmanager
 async def _resources(settings: AuthSettings) -> AsyncIterator[tuple[Database, Broadcast]]:
     database = Database(settings, migrations="auth.migrations")
-    cache = Cache(settings)
-    await cache.start()
+    redis = RedisClient(settings)
     try:
-        yield database, Broadcast(settings, database, cache)
+        yield database, Broadcast(settings, database, redis)
     finally:
-        await cache.stop()
+        await redis.stop()
         await database.stop()
 
 

@@ -5,11 +5,11 @@ from items.erasure import Erasure
 from items.events import GROUP, handlers
 from items.settings import ItemsSettings
 from service_platform import app as platform
-from service_platform.cache import Cache
 from service_platform.database import Database
 from service_platform.events import Consumer
 from service_platform.events.accounts import STREAM
 from service_platform.identity import TokenVerifier
+from service_platform.redis_client import RedisClient
 from service_platform.settings import load_settings
 
 
@@ -22,7 +22,7 @@ def create_app(settings: ItemsSettings | None = None) -> platform.ServiceApp:
         routers=[routes.router],
         resources=[
             database,
-            Cache(settings),
+            RedisClient(settings),
             TokenVerifier(settings),
             Consumer(settings, database, stream=STREAM, group=GROUP, handlers=handlers),
             Erasure(settings, database),

@@ -1,11 +1,11 @@
 """The users service: what it is made of."""
 
 from service_platform import app as platform
-from service_platform.cache import Cache
 from service_platform.database import Database
 from service_platform.events import Consumer
 from service_platform.events.accounts import STREAM
 from service_platform.identity import TokenVerifier
+from service_platform.redis_client import RedisClient
 from service_platform.settings import load_settings
 from users import routes
 from users.events import GROUP, handlers
@@ -21,7 +21,7 @@ def create_app(settings: UsersSettings | None = None) -> platform.ServiceApp:
         routers=[routes.router],
         resources=[
             database,
-            Cache(settings),
+            RedisClient(settings),
             TokenVerifier(settings),
             Consumer(settings, database, stream=STREAM, group=GROUP, handlers=handlers),
         ],

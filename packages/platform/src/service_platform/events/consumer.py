@@ -30,6 +30,8 @@ from service_platform.events.inbox import Outcome
 from service_platform.events.settings import EventSettings
 from service_platform.events.stream import Delivery, GroupStream, connect
 from service_platform.logging import get_logger
+from service_platform.redis_client import refuse_unsupported
+from service_platform.redis_connection import is_wrong_server
 from service_platform.resources import HealthCheckError
 
 RECOVER_SECONDS: Final = 0.5
@@ -79,7 +81,12 @@ class Consumer:
         self._reading = True
 
     async def start(self) -> None:
-        """Begin to listen."""
+        """Begin to listen.
+
+        Raises:
+            StartError: Redis is of a kind that cannot be used.
+        """
+        await refuse_unsupported(self._stream.client)
         self._tasks.run(self._read)
         self._tasks.every(RECOVER_SECONDS, self._recover)
         self._tasks.every(OBSERVE_SECONDS, self._observe)
@@ -110,11 +117,12 @@ class Consumer:
                 )
                 self._tell_reading(True)
                 await self._handle(deliveries)
-            except ResponseError as error:
-                if not str(error).startswith(("NOGROUP", "UNBLOCKED")):
-                    raise
-                await self._stream.create_group()
             except (RedisError, OSError) as error:
+                if isinstance(error, ResponseError) and not is_wrong_server(error):
+                    if not str(error).startswith(("NOGROUP", "UNBLOCKED")):
+                        raise
+                    await self._stream.create_group()
+                    continue
                 self._tell_reading(False, error)
                 await asyncio.sleep(OUTAGE_SECONDS)
 

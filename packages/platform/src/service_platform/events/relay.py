@@ -26,6 +26,7 @@ from service_platform.events.event import encode
 from service_platform.events.settings import EventSettings
 from service_platform.events.stream import EventStream, StreamLostError, connect
 from service_platform.logging import get_logger
+from service_platform.redis_client import refuse_unsupported
 from service_platform.resources import HealthCheckError
 
 CLEAN_BATCH: Final = 1_000
@@ -59,7 +60,12 @@ class Relay:
         self._working = True
 
     async def start(self) -> None:
-        """Begin to relay."""
+        """Begin to relay.
+
+        Raises:
+            StartError: Redis is of a kind that cannot be used.
+        """
+        await refuse_unsupported(self._stream.client)
         self._tasks.run(self._relay)
         self._tasks.run(self._listen)
         self._tasks.every(OBSERVE_SECONDS, self._observe)

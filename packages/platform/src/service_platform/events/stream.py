@@ -17,10 +17,9 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from redis.asyncio import Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
 from redis.exceptions import ResponseError
 
+from service_platform import redis_client
 from service_platform.events.outbox import Entry
 from service_platform.settings import PlatformSettings
 
@@ -28,6 +27,7 @@ STREAMS: Final = "events:streams"
 BLOCK_MILLISECONDS: Final = 1_000
 ANSWER_SECONDS: Final = 2.0
 """What Redis may take beyond the time it was asked to wait, before the connection is given up."""
+MOST_CONNECTIONS: Final = 8
 MOST_UNFINISHED: Final = 10_000
 
 # Appends only while the stream still has everything that was appended before, in one step: a Redis
@@ -107,13 +107,13 @@ class StreamLostError(Exception):
 
 
 def connect(settings: PlatformSettings, *, block: bool = False) -> "Redis":
-    """A client for events; `block` gives it the patience that waiting for entries needs."""
+    """Make a client for events; `block` gives it the patience that waiting for entries needs."""
     patience = BLOCK_MILLISECONDS / 1000 if block else 0.0
-    return Redis.from_url(
-        settings.redis_url.get_secret_value(),
-        socket_connect_timeout=ANSWER_SECONDS,
-        socket_timeout=ANSWER_SECONDS + patience,
-        retry=Retry(NoBackoff(), 0),
+    return redis_client.connect(
+        settings,
+        answer_within=ANSWER_SECONDS + patience,
+        connect_within=ANSWER_SECONDS,
+        max_connections=1 if block else MOST_CONNECTIONS,
         protocol=2,
     )
 

@@ -16,13 +16,12 @@ from uuid import UUID
 
 from prometheus_client import Counter, Gauge
 from redis.asyncio import Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
 from service_platform.background import TaskSupervisor
 from service_platform.identity.principal import Principal
 from service_platform.logging import get_logger
+from service_platform.redis_client import connect, refuse_unsupported
 from service_platform.resources import HealthCheckError
 from service_platform.settings import PlatformSettings
 
@@ -197,7 +196,7 @@ class Revocations:
     critical = False
 
     def __init__(self, settings: PlatformSettings, *, max_entries: int = MAX_ENTRIES) -> None:
-        self._url = settings.redis_url.get_secret_value()
+        self._settings = settings
         self._list = RevocationList(max_entries)
         self._client: Redis | None = None
         self._tasks = TaskSupervisor("revocations")
@@ -205,18 +204,26 @@ class Revocations:
         self._told_away = False
 
     async def start(self) -> None:
-        """Read what the stream holds, then follow it. Without Redis the start goes on after 2 s."""
-        self._client = Redis.from_url(
-            self._url,
-            socket_connect_timeout=ANSWER_SECONDS,
-            socket_timeout=BLOCK_MILLISECONDS / 1000 + ANSWER_SECONDS,
-            retry=Retry(NoBackoff(), 0),
+        """Read what the stream holds, then follow it. Without Redis the start goes on after 2 s.
+
+        Raises:
+            StartError: Redis is of a kind that cannot be used.
+        """
+        self._client = connect(
+            self._settings,
+            answer_within=BLOCK_MILLISECONDS / 1000 + ANSWER_SECONDS,
+            connect_within=ANSWER_SECONDS,
+            max_connections=1,
             protocol=2,
         )
+        deadline = asyncio.get_running_loop().time() + START_SECONDS
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout_at(deadline):
+                await refuse_unsupported(self._client)
         self._tasks.run(self._follow)
         self._tasks.every(PURGE_SECONDS, self._purge)
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(START_SECONDS):
+            async with asyncio.timeout_at(deadline):
                 await self._following.wait()
 
     async def stop(self) -> None:

@@ -1,8 +1,8 @@
 """Rate limits: exact, shared by all processes, at most one round trip a request.
 
 Read `policy.py` for what can be said, `limiter.py` for how it is decided, `decide.lua` for the
-count in Redis, `memory.py` for the count in a process, `link.py` for what happens while Redis is
-away.
+count in Redis, `memory.py` for the count in a process, `circuit_breaker.py` for what happens while
+Redis is away.
 """
 
 from service_platform.ratelimit.decision import Backend, Decision

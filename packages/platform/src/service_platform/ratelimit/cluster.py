@@ -14,10 +14,10 @@ from typing import Final, cast
 import hiredis
 from redis.crc import key_slot
 
-from service_platform.ratelimit.link import Introduce, Link
+from service_platform.ratelimit.circuit_breaker import CircuitBreaker, Introduce
 from service_platform.ratelimit.question import Answer, Question
+from service_platform.ratelimit.redis_connection import RedisConnection, Reply, packed
 from service_platform.ratelimit.script import UNDO
-from service_platform.ratelimit.wire import Reply, Wire, packed
 
 REFUSAL_HOLDS_SECONDS: Final = 1.0
 """How long a refusal is believed here: units another request took for a moment come back."""
@@ -36,30 +36,30 @@ class Cluster:
 
     Args:
         seed: connection to any node; asked for the map when no other is usable.
-        budget: see `Link`.
-        introduce: see `Link`.
+        budget: see `CircuitBreaker`.
+        introduce: see `CircuitBreaker`.
     """
 
-    def __init__(self, seed: Link, *, budget: float, introduce: Introduce) -> None:
+    def __init__(self, seed: CircuitBreaker, *, budget: float, introduce: Introduce) -> None:
         self._seed = seed
         self._budget = budget
         self._introduce = introduce
-        self._links: dict[str, Link] = {}
-        self._slots: dict[int, Link] = {}
-        self._ranges: list[tuple[int, int, Link]] = []
+        self._breakers: dict[str, CircuitBreaker] = {}
+        self._slots: dict[int, CircuitBreaker] = {}
+        self._ranges: list[tuple[int, int, CircuitBreaker]] = []
         self._stale = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._ending: set[asyncio.Task[None]] = set()
 
-    async def start(self, wire: Wire) -> None:
+    async def start(self, connection: RedisConnection) -> None:
         """Learn the map over a fresh connection and connect to every node.
 
         Raises:
             hiredis.ReplyError: the node does not tell.
             OSError: the node does not answer.
         """
-        self._adopt(await wire.ask("CLUSTER", "SLOTS"))
-        await asyncio.gather(*(link.first_try() for link in self._links.values()))
+        self._adopt(await connection.ask("CLUSTER", "SLOTS"))
+        await asyncio.gather(*(breaker.first_try() for breaker in self._breakers.values()))
         if self._task is None:
             self._task = asyncio.create_task(self._keep_map(), name="redis cluster map")
 
@@ -70,36 +70,38 @@ class Cluster:
             with suppress(asyncio.CancelledError):
                 await self._task
             self._task = None
-        await asyncio.gather(*(link.stop() for link in self._links.values()), *self._ending)
-        self._links.clear()
+        await asyncio.gather(
+            *(breaker.stop() for breaker in self._breakers.values()), *self._ending
+        )
+        self._breakers.clear()
 
     @property
     def usable(self) -> bool:
         """Whether every slot's node answers."""
-        return bool(self._ranges) and all(link.usable for link in self._links.values())
+        return bool(self._ranges) and all(breaker.usable for breaker in self._breakers.values())
 
-    def link_of(self, slot: int) -> Link | None:
+    def breaker_of(self, slot: int) -> CircuitBreaker | None:
         """The node of a slot, as far as known."""
-        link = self._slots.get(slot)
-        if link is None:
+        breaker = self._slots.get(slot)
+        if breaker is None:
             for first, last, candidate in self._ranges:
                 if first <= slot <= last:
-                    link = self._slots[slot] = candidate
+                    breaker = self._slots[slot] = candidate
                     break
-        return link
+        return breaker
 
-    def moved(self, error: hiredis.ReplyError) -> Link | None:
+    def moved(self, error: hiredis.ReplyError) -> CircuitBreaker | None:
         """The node that a `MOVED` or `ASK` error names; after `MOVED` the map is asked for anew."""
         kind, _, rest = str(error).partition(" ")
         slot, _, place = rest.partition(" ")
         host, _, port = place.rpartition(":")
         if not port.isdigit() or not slot.isdigit():
             return None
-        link = self._link_to(host or self._seed.address.host, int(port))
+        breaker = self._breaker_of(host or self._seed.address.host, int(port))
         if kind == "MOVED":
-            self._slots[int(slot)] = link
+            self._slots[int(slot)] = breaker
             self._stale.set()
-        return link
+        return breaker
 
     def by_slot(self, questions: Iterable[Question]) -> dict[int, list[Question]]:
         """Sort questions by slot; those of several slots are split."""
@@ -120,27 +122,27 @@ class Cluster:
         for first, last, master, *_ in cast("list[list[object]]", reply):
             host, port = cast("list[object]", master)[:2]
             name = host.decode() if isinstance(host, bytes) and host else self._seed.address.host
-            link = self._link_to(name, int(str(port)))
-            ranges.append((cast("int", first), cast("int", last), link))
+            breaker = self._breaker_of(name, int(str(port)))
+            ranges.append((cast("int", first), cast("int", last), breaker))
         self._ranges = ranges
         self._slots.clear()
-        used = {id(link) for _, _, link in ranges}
-        for address, link in list(self._links.items()):
-            if id(link) not in used:
-                del self._links[address]
-                task = asyncio.create_task(link.stop())
+        used = {id(breaker) for _, _, breaker in ranges}
+        for address, breaker in list(self._breakers.items()):
+            if id(breaker) not in used:
+                del self._breakers[address]
+                task = asyncio.create_task(breaker.stop())
                 self._ending.add(task)
                 task.add_done_callback(self._ending.discard)
 
-    def _link_to(self, host: str, port: int) -> Link:
+    def _breaker_of(self, host: str, port: int) -> CircuitBreaker:
         address = self._seed.address.at(host, port)
-        link = self._links.get(str(address))
-        if link is None:
-            link = self._links[str(address)] = Link(
+        breaker = self._breakers.get(str(address))
+        if breaker is None:
+            breaker = self._breakers[str(address)] = CircuitBreaker(
                 address, budget=self._budget, introduce=self._introduce
             )
-            link.begin()
-        return link
+            breaker.begin()
+        return breaker
 
     async def _keep_map(self) -> None:
         """Ask for the map from time to time, soon after a `MOVED`, often while a node is away."""
@@ -150,10 +152,10 @@ class Cluster:
             with suppress(TimeoutError):
                 async with asyncio.timeout(pause):
                     await self._stale.wait()
-            for link in (*self._links.values(), self._seed):
-                if link.usable:
+            for breaker in (*self._breakers.values(), self._seed):
+                if breaker.usable:
                     with suppress(OSError, hiredis.HiredisError):
-                        self._adopt(await link.ask("CLUSTER", "SLOTS"))
+                        self._adopt(await breaker.ask("CLUSTER", "SLOTS"))
                     break
 
 
@@ -213,13 +215,13 @@ class Split:
         return merged
 
     def _take_back(self, slot: int, answer: Answer) -> None:
-        link = self._cluster.link_of(slot)
+        breaker = self._cluster.breaker_of(slot)
         part = self.parts[slot]
         for at, (term, key) in enumerate(zip(part.terms, part.keys, strict=True)):
-            if link is not None and answer[2 * at] >= 0:
+            if breaker is not None and answer[2 * at] >= 0:
                 asked = term.packed(part.cost).split(b"\r\n", 1)[1][:-2]
                 command = packed("EVAL", UNDO, 1, key, part.clock, asked)
-                link.call(command, _ignore)
+                breaker.call(command, _ignore)
 
 
 def is_refusal(question: Question, answer: Answer) -> bool:

@@ -13,15 +13,22 @@ from typing import Final, cast
 import hiredis
 from pydantic import SecretStr
 
+from service_platform.ratelimit.circuit_breaker import CircuitBreaker, kind_of
 from service_platform.ratelimit.cluster import REFUSAL_HOLDS_SECONDS, Cluster
 from service_platform.ratelimit.identity import Identity, plain
-from service_platform.ratelimit.link import Link, kind_of
 from service_platform.ratelimit.metrics import call_duration, redis_errors
 from service_platform.ratelimit.plan import Plan, Term
 from service_platform.ratelimit.policy import Policy
 from service_platform.ratelimit.question import Question
+from service_platform.ratelimit.redis_connection import (
+    Address,
+    OverdueError,
+    RedisConnection,
+    Reply,
+)
 from service_platform.ratelimit.script import DECIDE, Script
-from service_platform.ratelimit.wire import Address, OverdueError, Reply, Wire
+from service_platform.redis_connection import unsupported
+from service_platform.resources import StartError
 
 MOST_IN_ONE_CALL: Final = 128
 """A script holds up the server while it runs: some microseconds for each key."""
@@ -29,10 +36,11 @@ MOST_IN_ONE_CALL: Final = 128
 CONNECT_WAIT_SECONDS: Final = 1.0
 MOST_REDIRECTS: Final = 3
 
-_ABOUT_ONE_CALL: Final = frozenset(
-    {"ERR", "WRONGTYPE", "MOVED", "ASK", "TRYAGAIN", "CLUSTERDOWN", "BUSY"}
-)
+_ABOUT_ONE_CALL: Final = frozenset({"ERR", "WRONGTYPE", "ASK", "TRYAGAIN", "BUSY"})
 """Errors that say nothing about the next call."""
+
+_ABOUT_ONE_SLOT: Final = frozenset({"MOVED", "CLUSTERDOWN"})
+"""Errors that in a cluster say nothing about the node; elsewhere it is the wrong server."""
 
 _ASKING: Final = b"*1\r\n$6\r\nASKING\r\n"
 
@@ -53,16 +61,26 @@ class RedisStore:
         self._service = plain(service)
         self._script = script
         self._budget = budget
-        self._seed = Link(Address.of_url(url), budget=budget, introduce=self._introduce_seed)
+        self._seed = CircuitBreaker(
+            Address.of_url(url), budget=budget, introduce=self._introduce_seed
+        )
         self._cluster: Cluster | None = None
+        self._mode = ""
         self._loop: asyncio.AbstractEventLoop | None = None
         self._pending: list[Question] = []
 
     async def start(self) -> None:
-        """Connect, and wait a moment for it; Redis may as well be away."""
+        """Connect, and wait a moment for it; Redis may as well be away.
+
+        Raises:
+            StartError: the address is a Sentinel's.
+        """
         self._loop = asyncio.get_running_loop()
         self._seed.begin()
         await self._seed.first_try(CONNECT_WAIT_SECONDS)
+        if self._mode == "sentinel":
+            await self.stop()
+            raise StartError(unsupported("sentinel"))
 
     async def stop(self) -> None:
         """Close every connection."""
@@ -109,19 +127,19 @@ class RedisStore:
             self._send_all(self._seed, pending)
             return
         for slot, questions in self._cluster.by_slot(pending).items():
-            self._send_all(self._cluster.link_of(slot), questions)
+            self._send_all(self._cluster.breaker_of(slot), questions)
 
-    def _send_all(self, link: Link | None, questions: Sequence[Question]) -> None:
+    def _send_all(self, breaker: CircuitBreaker | None, questions: Sequence[Question]) -> None:
         for at in range(0, len(questions), MOST_IN_ONE_CALL):
             chunk = questions[at : at + MOST_IN_ONE_CALL]
-            if link is None:
+            if breaker is None:
                 self._give_up(chunk)
             else:
-                self._send(link, chunk)
+                self._send(breaker, chunk)
 
     def _send(
         self,
-        link: Link,
+        breaker: CircuitBreaker,
         questions: Sequence[Question],
         *,
         with_text: bool = False,
@@ -135,17 +153,17 @@ class RedisStore:
                 call_duration.observe(time.perf_counter() - sent)
                 _hand_out(questions, reply)
             elif isinstance(reply, hiredis.ReplyError):
-                self._correct(link, questions, reply, with_text, redirects)
+                self._correct(breaker, questions, reply, with_text, redirects)
             else:
                 self._give_up(questions)
 
         if asking:
-            link.call(_ASKING, _ignore)
-        link.call(self._script.command(questions, with_text=with_text), done)
+            breaker.call(_ASKING, _ignore)
+        breaker.call(self._script.command(questions, with_text=with_text), done)
 
     def _correct(
         self,
-        link: Link,
+        breaker: CircuitBreaker,
         questions: Sequence[Question],
         error: hiredis.ReplyError,
         with_text: bool,
@@ -155,36 +173,36 @@ class RedisStore:
         kind = kind_of(error)
         redis_errors.labels(kind).inc()
         if kind == "NOSCRIPT" and not with_text:
-            self._send(link, questions, with_text=True, redirects=redirects)
+            self._send(breaker, questions, with_text=True, redirects=redirects)
             return
         if kind in {"MOVED", "ASK"} and self._cluster is not None and redirects < MOST_REDIRECTS:
             target = self._cluster.moved(error)
             if target is not None:
                 self._send(target, questions, asking=kind == "ASK", redirects=redirects + 1)
                 return
-        elif kind not in _ABOUT_ONE_CALL:
-            link.report(error)
+        elif kind not in _ABOUT_ONE_CALL and not (self._cluster and kind in _ABOUT_ONE_SLOT):
+            breaker.report(error)
         self._give_up(questions)
 
     def _give_up(self, questions: Sequence[Question]) -> None:
         for question in questions:
             question.resolve(question, None)
 
-    async def _introduce_seed(self, wire: Wire) -> None:
+    async def _introduce_seed(self, connection: RedisConnection) -> None:
         """Greet the node of the URL and find out whether it belongs to a cluster."""
-        mode = await _greet(wire, self._seed.address)
-        if mode != "cluster":
-            await self._prove_writable(wire)
+        self._mode = await _greet(connection, self._seed.address)
+        if self._mode != "cluster":
+            await self._prove_writable(connection)
             return
         if self._cluster is None:
             self._cluster = Cluster(self._seed, budget=self._budget, introduce=self._introduce_node)
-        await self._cluster.start(wire)
+        await self._cluster.start(connection)
 
-    async def _introduce_node(self, wire: Wire) -> None:
-        await _greet(wire, self._seed.address)
-        await wire.ask("SCRIPT", "LOAD", self._script.text)
+    async def _introduce_node(self, connection: RedisConnection) -> None:
+        await _greet(connection, self._seed.address)
+        await connection.ask("SCRIPT", "LOAD", self._script.text)
 
-    async def _prove_writable(self, wire: Wire) -> None:
+    async def _prove_writable(self, connection: RedisConnection) -> None:
         """Decide something: a replica or a full server greets politely, but cannot count."""
         probe = Policy.parse("10000/second", algorithm="gcra", name="probe")
         answered: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
@@ -195,7 +213,7 @@ class RedisStore:
 
         terms = Plan((probe,)).terms
         question = Question(terms, self.keys(terms, Identity("")), 1, lambda *_: None)
-        wire.send(self._script.command([question], with_text=True), done)
+        connection.send(self._script.command([question], with_text=True), done)
         reply = await answered
         if isinstance(reply, Exception):
             raise reply
@@ -212,7 +230,7 @@ def _hand_out(questions: Sequence[Question], reply: list[int]) -> None:
         at = end
 
 
-async def _greet(wire: Wire, address: Address) -> str:
+async def _greet(connection: RedisConnection, address: Address) -> str:
     """Authenticate, choose the database; returns the server's mode.
 
     Raises:
@@ -222,10 +240,10 @@ async def _greet(wire: Wire, address: Address) -> str:
     login: tuple[str, ...] = ()
     if address.password is not None:
         login = ("AUTH", address.username or "default", address.password.get_secret_value())
-    hello = cast("list[object]", await wire.ask("HELLO", 2, *login))
+    hello = cast("list[object]", await connection.ask("HELLO", 2, *login))
     facts = dict(zip(hello[::2], hello[1::2], strict=True))
     if address.database:
-        await wire.ask("SELECT", address.database)
+        await connection.ask("SELECT", address.database)
     mode = facts.get(b"mode", b"standalone")
     return mode.decode() if isinstance(mode, bytes) else str(mode)
 

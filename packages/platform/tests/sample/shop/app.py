@@ -6,12 +6,12 @@ from sqlalchemy import select
 from starlette.responses import Response
 
 from service_platform.app import create_app as create_platform_app
-from service_platform.cache import Cache
 from service_platform.database import Database
 from service_platform.database.session import DbReader, DbSession
 from service_platform.errors import responses
 from service_platform.idempotency import IDEMPOTENCY_PROBLEMS, IdempotencyKey
 from service_platform.pagination import Keyset, Page, PageOf, fetch_page
+from service_platform.redis_client import RedisClient
 from service_platform.settings import PlatformSettings, load_settings
 from shop.models import Product
 
@@ -56,5 +56,5 @@ def create_app() -> FastAPI:
     return create_platform_app(
         settings,
         routers=[router],
-        resources=[Database(settings, migrations="shop.migrations"), Cache(settings)],
+        resources=[Database(settings, migrations="shop.migrations"), RedisClient(settings)],
     )

@@ -16,12 +16,18 @@ import hiredis
 
 from service_platform.logging import get_logger
 from service_platform.ratelimit.metrics import redis_errors, redis_usable
-from service_platform.ratelimit.wire import Address, Done, OverdueError, Reply, Wire
+from service_platform.ratelimit.redis_connection import (
+    Address,
+    Done,
+    OverdueError,
+    RedisConnection,
+    Reply,
+)
 
 PROBE_TIMEOUT_SECONDS: Final = 1.0
 FIRST_PAUSE_SECONDS: Final = 0.05
 LONGEST_PAUSE_SECONDS: Final = 0.4
-Introduce = Callable[[Wire], Awaitable[None]]
+Introduce = Callable[[RedisConnection], Awaitable[None]]
 
 log = get_logger("ratelimit")
 
@@ -34,7 +40,7 @@ class State(StrEnum):
     HALF_OPEN = "half_open"
 
 
-class Link:
+class CircuitBreaker:
     """One Redis node: its connection, its breaker, and the task that brings it back.
 
     Args:
@@ -48,7 +54,7 @@ class Link:
         self.state = State.OPEN
         self._budget = budget
         self._introduce = introduce
-        self._wire: Wire | None = None
+        self._connection: RedisConnection | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._task: asyncio.Task[None] | None = None
         self._first_try = asyncio.Event()
@@ -86,11 +92,11 @@ class Link:
 
     def call(self, command: bytes, done: Done) -> None:
         """Send a command while the breaker is closed; `done` gets the reply or an `OSError`."""
-        wire = self._wire
-        if wire is None or self.state is not State.CLOSED:
+        connection = self._connection
+        if connection is None or self.state is not State.CLOSED:
             done(OverdueError("Redis is away."))
             return
-        wire.send(command, done)
+        connection.send(command, done)
         if self._timer is None:
             loop = asyncio.get_running_loop()
             self._timer = loop.call_later(self._budget, self._watch)
@@ -102,46 +108,46 @@ class Link:
             hiredis.ReplyError: Redis answered with an error.
             OSError: there is no answer.
         """
-        if self._wire is None:
+        if self._connection is None:
             raise OverdueError("Redis is away.")
         async with asyncio.timeout(PROBE_TIMEOUT_SECONDS):
-            return await self._wire.ask(*arguments)
+            return await self._connection.ask(*arguments)
 
     def report(self, error: Exception) -> None:
         """Open the breaker for an answer that shows Redis cannot do its work (out of memory)."""
         self._open(error)
-        if self._wire is not None:
-            self._wire.abort()
+        if self._connection is not None:
+            self._connection.abort()
 
     async def _stay_connected(self) -> None:
         """Connect, prove it works, wait until it is lost, and again, with growing pauses."""
         pause = FIRST_PAUSE_SECONDS
         while True:
-            wire: Wire | None = None
+            connection: RedisConnection | None = None
             self.state = State.HALF_OPEN
             try:
                 async with asyncio.timeout(PROBE_TIMEOUT_SECONDS):
-                    wire = await Wire.open(self.address)
-                    await self._introduce(wire)
-                self._close(wire)
+                    connection = await RedisConnection.open(self.address)
+                    await self._introduce(connection)
+                self._close(connection)
                 pause = FIRST_PAUSE_SECONDS
-                await asyncio.shield(wire.lost)
+                await asyncio.shield(connection.lost)
                 self._open(OverdueError("The connection to Redis was lost."))
             except Exception as error:  # noqa: BLE001 - whatever greets us there: try again later
                 self._open(error)
             finally:
-                self._wire = None
-                if wire is not None:
-                    wire.abort()
+                self._connection = None
+                if connection is not None:
+                    connection.abort()
             await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - spreads replicas
             pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
 
     def _watch(self) -> None:
-        """The one timer of a link: is the oldest answer overdue?"""
+        """The one timer of a breaker: is the oldest answer overdue?"""
         self._timer = None
-        wire = self._wire
-        since = wire.waits_since if wire is not None else None
-        if wire is None or since is None or self.state is not State.CLOSED:
+        connection = self._connection
+        since = connection.waits_since if connection is not None else None
+        if connection is None or since is None or self.state is not State.CLOSED:
             return
         loop = asyncio.get_running_loop()
         left = since + self._budget - loop.time()
@@ -150,24 +156,24 @@ class Link:
         else:
             # After a handler that held up the loop, answers that lie in the socket are read before
             # timers run, so what is still missing here is missing because of Redis.
-            self._stall(wire, loop)
+            self._stall(connection, loop)
 
-    def _stall(self, wire: Wire, loop: asyncio.AbstractEventLoop) -> None:
+    def _stall(self, connection: RedisConnection, loop: asyncio.AbstractEventLoop) -> None:
         """Stop calling; a probe behind the overdue commands tells when Redis has caught up."""
         self._open(OverdueError("Redis did not answer in time."))
         self.state = State.HALF_OPEN
-        wire.give_up(OverdueError("Redis did not answer in time."))
-        patience = loop.call_later(PROBE_TIMEOUT_SECONDS, wire.abort)
+        connection.give_up(OverdueError("Redis did not answer in time."))
+        patience = loop.call_later(PROBE_TIMEOUT_SECONDS, connection.abort)
 
         def answered(reply: Reply) -> None:
             patience.cancel()
             if not isinstance(reply, Exception):
-                self._close(wire)
+                self._close(connection)
 
-        wire.send(b"*1\r\n$4\r\nPING\r\n", answered)
+        connection.send(b"*1\r\n$4\r\nPING\r\n", answered)
 
-    def _close(self, wire: Wire) -> None:
-        self._wire = wire
+    def _close(self, connection: RedisConnection) -> None:
+        self._connection = connection
         self.state = State.CLOSED
         self._gauge.set(1)
         self._first_try.set()

@@ -68,7 +68,7 @@ class Address:
         return self.path or f"{self.host}:{self.port}"
 
 
-class Wire(asyncio.Protocol):
+class RedisConnection(asyncio.Protocol):
     """One open connection."""
 
     def __init__(self) -> None:
@@ -87,10 +87,12 @@ class Wire(asyncio.Protocol):
         """
         loop = asyncio.get_running_loop()
         if address.path:
-            _, wire = await loop.create_unix_connection(cls, address.path)
+            _, connection = await loop.create_unix_connection(cls, address.path)
         else:
-            _, wire = await loop.create_connection(cls, address.host, address.port, ssl=address.tls)
-        return wire
+            _, connection = await loop.create_connection(
+                cls, address.host, address.port, ssl=address.tls
+            )
+        return connection
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Keep the transport (called by the event loop)."""
