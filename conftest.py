@@ -7,6 +7,7 @@ that was a tenth of a test process's time.
 """
 
 import gc
+import sys
 from typing import Final
 
 import pytest
@@ -43,3 +44,14 @@ def pytest_collection_finish() -> None:
     """Leaves everything made so far to the end of the process, and collects garbage from now on."""
     gc.freeze()
     gc.enable()
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Leaves out Hypothesis' summary, which would import all of it, where no test has used it.
+
+    The process that distributes tests to others keeps it: it is told of failing examples by them.
+    """
+    plugins = session.config.pluginmanager
+    distributes = session.config.getoption("dist", "no") != "no"
+    if "hypothesis" not in sys.modules and not distributes:
+        plugins.unregister(name="hypothesispytest")

@@ -13,8 +13,8 @@ import typer
 from devtools.errors import CommandError
 from devtools.project import ROOT
 from devtools.terminal import Terminal
+from devtools.tests_by_name import TEST_FOLDERS, with_files_of_named_test
 
-TESTED = ("packages", "services", "tests")
 COVERAGE = ("--cov", "--cov-report=term", "--cov-report=html")
 
 
@@ -27,6 +27,7 @@ def test(ctx: typer.Context) -> None:
     arguments = [from_root(each, Path.cwd()) for each in arguments]
     for missing in missing_paths(arguments):
         raise NoSuchPathError(missing)
+    arguments = with_files_of_named_test(arguments)
     command = [sys.executable, "-m", "pytest", *in_parallel(arguments), *arguments]
     if coverage:
         command += COVERAGE
@@ -54,7 +55,7 @@ class NoSuchPathError(CommandError):
     def __init__(self, path: str) -> None:
         there = [
             str(each.relative_to(ROOT))
-            for top in TESTED
+            for top in TEST_FOLDERS
             for each in (ROOT / top).rglob("test_*.py")
         ]
         by_name = {Path(each).name: each for each in there}
