@@ -1,6 +1,11 @@
 """opentelemetry-instrumentation-fastapi with the SDK, spans kept in memory."""
 
+import json
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 from fastapi import APIRouter, FastAPI, HTTPException
@@ -11,6 +16,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import SpanKind, StatusCode
 
+PROGRAM = Path(__file__).parent / "support" / "opentelemetry_program.py"
 TRACE = "0af7651916cd43dd8448eb211c80319c"
 
 
@@ -131,3 +137,19 @@ def test_an_application_that_is_no_longer_instrumented_makes_no_spans(
     FastAPIInstrumentor.uninstrument_app(app)
     assert open_client(app).get("/").status_code == 200
     assert exporter.get_finished_spans() == ()
+
+
+@pytest.fixture(scope="module")
+def spans_by_kind(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    output = tmp_path_factory.mktemp("opentelemetry") / "spans.json"
+    subprocess.run([sys.executable, PROGRAM, output], check=True, timeout=120)
+    spans: dict[str, Any] = json.loads(output.read_text())
+    return spans
+
+
+def test_applications_made_after_instrument_are_instrumented(
+    kind: str, spans_by_kind: dict[str, Any]
+) -> None:
+    ((name, attributes),) = spans_by_kind[kind]
+    assert name == "GET /orders/{number}"
+    assert attributes["http.route"] == "/orders/{number}"

@@ -49,3 +49,14 @@ def test_requests_are_counted_by_route_and_status(
     expected = 'http_requests_total{handler="/orders/{number}",method="GET",status="2xx"} 2.0'
     assert expected in exposed.text
     assert "/library-metrics" in client.get("/openapi.json").json()["paths"]
+
+
+def test_metrics_are_exposed_at_the_usual_path(
+    application: Callable[..., FastAPI], open_client: Callable[..., TestClient]
+) -> None:
+    app = application()
+    Instrumentator(registry=CollectorRegistry()).instrument(app).expose(app)
+    client = open_client(app)
+    client.get("/metrics")
+    expected = 'http_requests_total{handler="/metrics",method="GET",status="2xx"} 1.0'
+    assert expected in client.get("/metrics").text

@@ -1,4 +1,4 @@
-"""Routers, requests, responses, websockets and the OpenAPI document, as in FastAPI's guide."""
+"""Routers, requests, responses and websockets, as in FastAPI's guide."""
 
 from collections.abc import Callable
 from enum import StrEnum
@@ -22,7 +22,6 @@ from fastapi import (
     WebSocketException,
     status,
 )
-from fastapi.openapi.utils import get_openapi
 from fastapi.responses import (
     FileResponse,
     HTMLResponse,
@@ -157,6 +156,21 @@ def test_parameters_and_bodies(
     }
 
 
+def test_a_body_that_is_too_large(
+    application: Callable[..., FastAPI], open_client: Callable[..., TestClient]
+) -> None:
+    app = application(max_body_size=10)
+
+    @app.post("/words")
+    async def words(request: Request) -> int:
+        return len(await request.body())
+
+    client = open_client(app)
+    assert client.post("/words", content=b"x" * 10).json() == 10
+    assert client.post("/words", content=b"x" * 11).status_code == 413
+    assert client.post("/words", content=iter([b"x" * 6, b"x" * 5])).status_code == 413
+
+
 def test_response_models(
     application: Callable[..., FastAPI], open_client: Callable[..., TestClient]
 ) -> None:
@@ -266,90 +280,3 @@ def test_websockets_with_dependencies(
     assert refused.value.code == status.WS_1008_POLICY_VIOLATION
     with pytest.raises(WebSocketDisconnect), client.websocket_connect("/nowhere"):
         pass
-
-
-def test_the_openapi_document_and_its_pages_where_the_application_wants_them(
-    application: Callable[..., FastAPI], open_client: Callable[..., TestClient]
-) -> None:
-    app = application(
-        title="Library",
-        version="2.1",
-        openapi_url="/api/openapi.json",
-        docs_url="/documentation",
-        redoc_url=None,
-        openapi_tags=[{"name": "books", "description": "What is read"}],
-        servers=[{"url": "https://library.example"}],
-    )
-
-    @app.get("/books", tags=["books"], summary="List books", responses={410: {"model": Book}})
-    async def books() -> list[Book]:
-        return []
-
-    @app.get("/hidden", include_in_schema=False)
-    async def hidden() -> None: ...
-
-    client = open_client(app)
-    document = client.get("/api/openapi.json").json()
-    assert (document["info"]["title"], document["info"]["version"]) == ("Library", "2.1")
-    assert document["tags"] == [{"name": "books", "description": "What is read"}]
-    assert document["servers"] == [{"url": "https://library.example"}]
-    assert document["paths"]["/books"]["get"]["summary"] == "List books"
-    assert "410" in document["paths"]["/books"]["get"]["responses"]
-    assert "/hidden" not in document["paths"]
-    page = client.get("/documentation")
-    assert page.status_code == 200
-    assert page.headers["content-type"].startswith("text/html")
-    assert "/api/openapi.json" in page.text
-    for path in ("/openapi.json", "/redoc"):
-        assert client.get(path).status_code == 404
-
-
-def test_no_openapi_document_at_all(
-    application: Callable[..., FastAPI], open_client: Callable[..., TestClient]
-) -> None:
-    client = open_client(application(openapi_url=None))
-    for path in ("/openapi.json", "/docs", "/redoc"):
-        assert client.get(path).status_code == 404
-
-
-def test_an_openapi_function_of_ones_own(
-    application: Callable[..., FastAPI], open_client: Callable[..., TestClient]
-) -> None:
-    app = application()
-
-    @app.get("/books")
-    async def books() -> None: ...
-
-    def custom_openapi() -> dict[str, Any]:
-        if not app.openapi_schema:
-            made = get_openapi(title="Custom", version="3", routes=app.routes)
-            made["info"]["x-logo"] = {"url": "https://library.example/logo.png"}
-            app.openapi_schema = made
-        return app.openapi_schema
-
-    app.openapi = custom_openapi  # type: ignore[method-assign]
-    document = open_client(app).get("/openapi.json").json()
-    assert document["info"]["title"] == "Custom"
-    assert document["info"]["x-logo"] == {"url": "https://library.example/logo.png"}
-    assert "/books" in document["paths"]
-
-
-def test_the_root_path_of_a_server(application: Callable[..., FastAPI]) -> None:
-    app = application()
-
-    @app.get("/books")
-    async def books(request: Request) -> list[str]:
-        return [request.scope["root_path"], str(request.url_for("books"))]
-
-    client = TestClient(app, root_path="/shop")
-    assert client.get("/shop/books").json() == ["/shop", "http://testserver/shop/books"]
-    assert client.get("/shop/openapi.json").json()["servers"] == [{"url": "/shop"}]
-
-
-def test_an_operation_id_of_ones_own(application: Callable[..., FastAPI]) -> None:
-    app = application(generate_unique_id_function=lambda route: f"own-{route.name}")
-
-    @app.get("/books")
-    async def books() -> None: ...
-
-    assert app.openapi()["paths"]["/books"]["get"]["operationId"] == "own-books"

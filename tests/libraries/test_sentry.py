@@ -3,7 +3,6 @@
 import json
 import subprocess
 import sys
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +11,18 @@ import pytest
 PROGRAM = Path(__file__).parent / "support" / "sentry_program.py"
 
 
-@cache
-def answers_of(kind: str) -> dict[str, Any]:
-    done = subprocess.run(
-        [sys.executable, PROGRAM, kind], capture_output=True, text=True, timeout=60, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    answers: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+@pytest.fixture(scope="module")
+def answers_by_kind(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    output = tmp_path_factory.mktemp("sentry") / "answers.json"
+    subprocess.run([sys.executable, PROGRAM, output], check=True, timeout=120)
+    answers: dict[str, Any] = json.loads(output.read_text())
+    return answers
+
+
+@pytest.fixture
+def answers(kind: str, answers_by_kind: dict[str, Any]) -> dict[str, Any]:
+    """What each path was answered with, and what was sent to Sentry meanwhile."""
+    answers: dict[str, Any] = answers_by_kind[kind]
     return answers
 
 
@@ -38,9 +42,9 @@ def events_of(answer: dict[str, Any]) -> list[dict[str, Any]]:
     ],
 )
 def test_an_unhandled_exception_is_one_event(
-    kind: str, path: str, route: str, exception: list[Any]
+    answers: dict[str, Any], path: str, route: str, exception: list[Any]
 ) -> None:
-    answer = answers_of(kind)[path]
+    answer = answers[path]
     assert answer["status"] == 500
     (event,) = events_of(answer)
     assert event["exceptions"] == [exception]
@@ -48,8 +52,8 @@ def test_an_unhandled_exception_is_one_event(
     assert event["url"].endswith(path)
 
 
-def test_a_handled_server_error_is_one_event(kind: str) -> None:
-    answer = answers_of(kind)["/orders/4/unavailable"]
+def test_a_handled_server_error_is_one_event(answers: dict[str, Any]) -> None:
+    answer = answers["/orders/4/unavailable"]
     assert answer["status"] == 503
     (event,) = events_of(answer)
     assert [each[0] for each in event["exceptions"]] == ["HTTPException"]
@@ -59,20 +63,21 @@ def test_a_handled_server_error_is_one_event(kind: str) -> None:
 @pytest.mark.parametrize(
     ("path", "status"), [("/orders/3/unknown", 404), ("/orders/six/told", 422), ("/nowhere", 404)]
 )
-def test_a_client_error_is_no_event(kind: str, path: str, status: int) -> None:
-    answer = answers_of(kind)[path]
+def test_a_client_error_is_no_event(answers: dict[str, Any], path: str, status: int) -> None:
+    answer = answers[path]
     assert answer["status"] == status
     assert events_of(answer) == []
 
 
-def test_a_request_is_one_transaction_named_by_its_route(kind: str) -> None:
-    answer = answers_of(kind)["/orders/5/told"]
+def test_a_request_is_one_transaction_named_by_its_route(answers: dict[str, Any]) -> None:
+    answer = answers["/orders/5/told"]
     (transaction,) = [sent for sent in answer["sent"] if sent["type"] == "transaction"]
     assert transaction["transaction"] == "/orders/{number}/told"
 
 
-def test_a_message_carries_its_request_and_no_tag_of_an_earlier_one(kind: str) -> None:
-    answers = answers_of(kind)
+def test_a_message_carries_its_request_and_no_tag_of_an_earlier_one(
+    answers: dict[str, Any],
+) -> None:
     (broken,) = events_of(answers["/orders/1/broken"])
     assert broken["tags"]["number"] == 1
     (told,) = events_of(answers["/orders/5/told"])

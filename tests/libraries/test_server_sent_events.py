@@ -4,17 +4,26 @@ Each event has to arrive while the next one does not exist yet, and the generato
 the client goes.
 """
 
+import os
+import signal
+import subprocess
+import sys
 import threading
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import anyio
 import httpx2
 import pytest
+from applications_under_test import FASTAPI
 from fastapi import FastAPI
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 from sse_starlette.event import ServerSentEvent as LibraryEvent
 from sse_starlette.sse import EventSourceResponse as LibraryResponse
+
+from service_testing.ports import HOST, free_port
 
 
 @dataclass
@@ -100,3 +109,53 @@ def test_the_generator_ends_when_the_client_goes(
         assert next_event(lines)["data"] == "1"
         assert not source.ended.is_set()
     assert source.ended.wait(timeout=10)
+
+
+@pytest.fixture
+def running(kind: str, tmp_path: Path) -> Iterator[tuple[str, "subprocess.Popen[bytes]"]]:
+    """The service of `event_stream_service.py`, run by uvicorn or by the platform's server."""
+    port = str(free_port())
+    server = ["uvicorn", "--factory", "--log-level=warning", "--host", HOST, "--port", port]
+    if kind != FASTAPI:
+        server = ["service_platform.server", "--host", HOST, "--port", port]
+    environment = {
+        **os.environ,
+        "KIND": kind,
+        "PYTHONPATH": str(Path(__file__).parent / "support"),
+        "ENVIRONMENT": "test",
+    }
+    command = [sys.executable, "-m", *server, "event_stream_service:create_app"]
+    process = subprocess.Popen(command, env=environment, cwd=tmp_path)
+    try:
+        yield f"http://{HOST}:{port}", process
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_a_stream_of_the_library_ends_when_the_server_is_told_to_stop(
+    kind: str,
+    running: tuple[str, "subprocess.Popen[bytes]"],
+) -> None:
+    url, process = running
+    deadline = time.monotonic() + 60
+    while True:
+        try:
+            assert httpx2.get(url + "/ready").status_code == 200
+        except httpx2.TransportError:
+            assert time.monotonic() < deadline
+            assert process.poll() is None
+            time.sleep(0.05)
+        else:
+            break
+    with httpx2.stream("GET", url + "/ticks", timeout=20) as answer:
+        lines = answer.iter_lines()
+        assert next_event(lines) == {"data": "1"}
+        process.send_signal(signal.SIGTERM)
+        try:
+            while next_event(lines):
+                assert time.monotonic() < deadline
+        except httpx2.RemoteProtocolError:
+            assert kind == FASTAPI  # without the platform's server the stream is cut off
+    # uvicorn ends by the signal itself, the platform's server with status 0.
+    assert process.wait(timeout=10) in {0, -signal.SIGTERM}

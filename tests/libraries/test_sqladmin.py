@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 import pytest
+from applications_under_test import FASTAPI
 from fastapi import FastAPI, Request
 from fastapi.testclient import TestClient
 from sqladmin import Admin, ModelView
@@ -71,7 +72,7 @@ def client(
         await engine.dispose()
 
     # FastAPI sends no policy, and has no option for one.
-    options = {} if kind == "FastAPI" else {"content_security_policies": {"/admin": POLICY}}
+    options = {} if kind == FASTAPI else {"content_security_policies": {"/admin": POLICY}}
     app = application(lifespan=lifespan, **options)
     admin = Admin(app, engine, authentication_backend=OneLibrarian(secret_key="secret of a test"))
     admin.add_view(BookAdmin)
@@ -134,7 +135,7 @@ def test_static_files_are_served_and_revalidated(client: TestClient) -> None:
 def test_the_policy_of_the_pages_lets_their_inline_scripts_run(
     kind: str, client: TestClient
 ) -> None:
-    if kind == "FastAPI":
+    if kind == FASTAPI:
         pytest.skip("FastAPI itself sends no Content-Security-Policy")
     for path in ("/admin/login", "/admin/statics/css/main.css"):
         assert client.get(path).headers.get_list("content-security-policy") == [POLICY]

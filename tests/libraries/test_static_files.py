@@ -76,3 +76,24 @@ def test_a_site_of_html_files_behind_the_routes(client: TestClient) -> None:
     assert missing.status_code == 404
     assert missing.text == "<p>nothing here</p>"
     assert client.get("/api/time").json() == 1
+
+
+def test_a_frontend_behind_the_routes(
+    application: Callable[..., FastAPI], open_client: Callable[..., TestClient], tmp_path: Path
+) -> None:
+    (tmp_path / "index.html").write_text("<p>frontend</p>")
+    (tmp_path / "app.js").write_text("start()")
+    app = application()
+    app.frontend("/", directory=tmp_path, fallback="index.html")
+
+    @app.get("/api/time")
+    async def time() -> int:
+        return 1
+
+    client = open_client(app)
+    pages = {"accept": "text/html"}
+    assert client.get("/", headers=pages).text == "<p>frontend</p>"
+    assert client.get("/app.js").text == "start()"
+    assert client.get("/deep/link", headers=pages).text == "<p>frontend</p>"
+    assert client.get("/api/time").json() == 1
+    assert client.get("/docs").status_code == 200

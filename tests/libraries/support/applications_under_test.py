@@ -1,4 +1,4 @@
-"""The two ways to make the application that every test of this folder runs with."""
+"""The ways to make the application that every test of this folder runs with."""
 
 from collections.abc import Callable
 from functools import partial
@@ -6,12 +6,15 @@ from typing import Final
 
 from fastapi import FastAPI
 
-KINDS: Final = ("FastAPI",)
+FASTAPI: Final = "FastAPI"
+ACCELERATED: Final = "ServiceApp"
+NOT_ACCELERATED: Final = "ServiceApp, ACCELERATION=false"
+KINDS: Final = (FASTAPI, ACCELERATED, NOT_ACCELERATED)
 
 
 def maker_of(kind: str) -> Callable[..., FastAPI]:
     """Returns what makes an application: `FastAPI` itself, or the platform's subclass of it."""
-    if kind == "FastAPI":
+    if kind == FASTAPI:
         return FastAPI
 
     from service_platform.app import ServiceApp  # noqa: PLC0415 - only where it is asked for
@@ -22,5 +25,7 @@ def maker_of(kind: str) -> Callable[..., FastAPI]:
         environment="test",
         rate_limit_backend="memory",
         rate_limit_requests=100_000,
+        acceleration=kind == ACCELERATED,
+        drain_delay_seconds=0,
     )
     return partial(ServiceApp, settings=settings)

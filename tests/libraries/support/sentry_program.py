@@ -1,15 +1,16 @@
 """Answers requests with Sentry's SDK switched on, and prints what the SDK would have sent.
 
 A program of its own, because the SDK replaces functions of Starlette and FastAPI for the rest of
-the process. Its argument is one of `applications_under_test.KINDS`.
+the process. Its argument is the file to write to.
 """
 
 import json
 import sys
+from pathlib import Path
 from typing import Any
 
 import sentry_sdk
-from applications_under_test import maker_of
+from applications_under_test import KINDS, maker_of
 from fastapi import APIRouter, FastAPI, HTTPException
 from fastapi.testclient import TestClient
 from sentry_sdk.envelope import Envelope
@@ -75,10 +76,8 @@ def told_of(item: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def main(kind: str) -> None:
-    transport = CapturingTransport()
-    sentry_sdk.init(dsn="https://key@sentry.example/1", transport=transport, traces_sample_rate=1.0)
-    app: FastAPI = maker_of(kind)()
+def answers_of(app: FastAPI, transport: CapturingTransport) -> dict[str, Any]:
+    """Ask for every path; return its status and what was sent meanwhile."""
     app.include_router(routes())
     answers = {}
     with TestClient(app, raise_server_exceptions=False) as client:
@@ -93,12 +92,17 @@ def main(kind: str) -> None:
             "/nowhere",
         ):
             status = client.get(path).status_code
-            answers[path] = {
-                "status": status,
-                "sent": [told_of(item) for item in transport.taken()],
-            }
-    sys.stdout.write(json.dumps(answers))
+            sent = [told_of(item) for item in transport.taken()]
+            answers[path] = {"status": status, "sent": sent}
+    return answers
+
+
+def main(output: Path) -> None:
+    transport = CapturingTransport()
+    sentry_sdk.init(dsn="https://key@sentry.example/1", transport=transport, traces_sample_rate=1.0)
+    answers = {kind: answers_of(maker_of(kind)(), transport) for kind in KINDS}
+    output.write_text(json.dumps(answers))
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(Path(sys.argv[1]))
