@@ -14,14 +14,12 @@ from typing import Any, Final
 
 import uvicorn
 import uvloop
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from benchmarks.apps import hello
 from benchmarks.comparison import Table, interleaved, rows
 from benchmarks.cores import pinned
 from benchmarks.servers import ROOT
-from service_platform.server.protocol import BoundedHttpProtocol
 from service_platform.server.runner import configure
 
 BARE: Final = "bare FastAPI"
@@ -71,6 +69,10 @@ class Nowhere(asyncio.Transport):
     def write(self, data: bytes | bytearray | memoryview) -> None:
         """Forget it."""
 
+    def get_write_buffer_size(self) -> int:
+        """Nothing waits."""
+        return 0
+
     def is_closing(self) -> bool:
         """Never."""
         return False
@@ -85,16 +87,14 @@ class Nowhere(asyncio.Transport):
         """Nothing to close."""
 
 
-def _protocol(name: str) -> HttpToolsProtocol:
+def _protocol(name: str) -> Any:
     if name == BARE:
         config = uvicorn.Config(hello.bare_fastapi, access_log=False, log_level="warning")
-        kind = HttpToolsProtocol
     else:
         app = hello.full_stack()
         config = configure(app, app)
-        kind = BoundedHttpProtocol
     config.load()
-    return kind(config=config, server_state=ServerState(), app_state={})
+    return config.http_protocol_class(config=config, server_state=ServerState(), app_state={})
 
 
 async def _measure(name: str, seconds: float) -> float:

@@ -10,6 +10,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import httpx2
 import pytest
@@ -17,11 +18,18 @@ import uvicorn
 from starlette.types import ASGIApp
 from uvicorn.server import ServerState
 
-from service_platform.server.protocol import BoundedHttpProtocol
+from service_platform.resources import Lifecycle
+from service_platform.server.connection import HttpConnection
+from service_platform.server.listening import prepare
+from service_platform.server.sharing import Sharing
+from service_platform.server.states import Limits
+from service_platform.settings import PlatformSettings
 from service_testing.ports import free_port
 
 HERE = Path(__file__).parent
 SECONDS = 5.0
+
+sys.path.insert(0, str(HERE / "support"))
 
 
 @dataclass
@@ -98,33 +106,60 @@ def wait_until_ready(running: Running) -> None:
     pytest.fail(f"did not start: {running.process.communicate()[1]}")
 
 
-@contextlib.asynccontextmanager
-async def _serving(
-    app: ASGIApp, kind: type[BoundedHttpProtocol] = BoundedHttpProtocol
-) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
-    """Serve `app` for one connection, which is what comes out."""
-    config = uvicorn.Config(app, log_config=None, access_log=False, lifespan="off")
-    config.load()
+@dataclass
+class Server:
+    """A server of this event loop, without the platform's application."""
 
-    def protocol() -> BoundedHttpProtocol:
-        return kind(config=config, server_state=ServerState(), app_state={})
+    app: ASGIApp
+    sharing: Sharing
+    config: uvicorn.Config
+    state: ServerState
 
-    server = await asyncio.get_running_loop().create_server(protocol, "127.0.0.1", 0)
-    async with server:
-        reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
-        yield reader, writer
-        writer.close()
+    @contextlib.asynccontextmanager
+    async def listening(self) -> AsyncIterator[tuple[str, int]]:
+        """Accept connections; gives host and port."""
+
+        def connection() -> HttpConnection:
+            return HttpConnection(self.config, self.state, {}, sharing=self.sharing)
+
+        server = await asyncio.get_running_loop().create_server(connection, "127.0.0.1", 0)
+        prepare(server.sockets[0])
+        async with server:
+            yield server.sockets[0].getsockname()
+            for task in self.state.tasks:
+                task.cancel()
 
 
-async def _exchange(
-    app: ASGIApp, *parts: bytes, kind: type[BoundedHttpProtocol] = BoundedHttpProtocol
-) -> bytes:
-    """Send the parts; everything the server says until it closes the connection."""
-    async with _serving(app, kind) as (reader, writer):
-        for part in parts:
-            writer.write(part)
-        async with asyncio.timeout(SECONDS):
-            return await reader.read()
+@pytest.fixture(params=[True, False], ids=["accelerated", "uvicorn"])
+def acceleration(request: pytest.FixtureRequest) -> bool:
+    """Both ways a response is sent."""
+    accelerated: bool = request.param
+    return accelerated
+
+
+MakeServer = Callable[..., Server]
+
+
+@pytest.fixture
+def make_server(acceleration: bool) -> MakeServer:
+    """Makes a server for an application, with limits and settings of its own."""
+
+    def make(app: ASGIApp, *, limits: Limits | None = None, **settings: Any) -> Server:
+        config = uvicorn.Config(
+            app,
+            log_config=None,
+            access_log=False,
+            lifespan="off",
+            ws="none",
+            ws_max_size=4096,
+            ws_ping_interval=settings.pop("ping", 20.0),
+            ws_ping_timeout=0.2,
+        )
+        config.load()
+        told = PlatformSettings(environment="test", acceleration=acceleration, **settings)
+        return Server(app, Sharing(told, Lifecycle(()), limits), config, ServerState())
+
+    return make
 
 
 Serving = Callable[
@@ -134,12 +169,31 @@ Exchange = Callable[..., Awaitable[bytes]]
 
 
 @pytest.fixture
-def serving() -> Serving:
-    """Serves an application for one connection."""
-    return _serving
+def serving(make_server: MakeServer) -> Serving:
+    """Serves an application for one connection, which is what comes out."""
+
+    @contextlib.asynccontextmanager
+    async def serve(
+        app: ASGIApp, **options: Any
+    ) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+        async with make_server(app, **options).listening() as address:
+            reader, writer = await asyncio.open_connection(*address, limit=2**24)
+            yield reader, writer
+            writer.close()
+
+    return serve
 
 
 @pytest.fixture
-def exchange() -> Exchange:
+def exchange(serving: Serving) -> Exchange:
     """Sends parts to an application; gives what the server says until it closes the connection."""
-    return _exchange
+
+    async def exchanged(app: ASGIApp, *parts: bytes, **options: Any) -> bytes:
+        async with serving(app, **options) as (reader, writer):
+            for part in parts:
+                writer.write(part)
+                await asyncio.sleep(0)
+            async with asyncio.timeout(SECONDS):
+                return await reader.read()
+
+    return exchanged

@@ -28,7 +28,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     options = parser.parse_args(arguments)
     if options.gunicorn_conf:
-        parser.exit(message=f"{Path(__file__).parent / 'gunicorn.conf.py'}\n")
+        print(Path(__file__).parent / "gunicorn.conf.py")  # noqa: T201 - for $(...) of a shell
+        return 0
     if options.app is None:
         parser.error("name the application factory, such as items.app:create_app")
     told = {name: getattr(options, name) for name in ("host", "port", "workers")}

@@ -1,21 +1,62 @@
-"""gunicorn's native ASGI worker, draining before it closes its socket (see `runner.py`)."""
+"""The platform's server as a worker of gunicorn.
 
-from gunicorn.workers.gasgi import ASGIWorker
+gunicorn starts, replaces and ends the processes; each of them serves as `runner.py` does, with the
+same connections, bounds and drain.
+"""
+
+import os
+import signal
+import sys
+from types import FrameType
+
+from gunicorn import sock
+from gunicorn.arbiter import Arbiter
+from gunicorn.workers.base import Worker
 
 from service_platform.app import ServiceApp
+from service_platform.server.listening import prepare
+from service_platform.server.runner import DrainingServer, configure
 
 
-class DrainingWorker(ASGIWorker):  # type: ignore[misc]
-    """At SIGTERM: unready, still accepting for the drain delay, then gunicorn's own ending."""
+class ServiceWorker(Worker):  # type: ignore[misc]
+    """Serves a service in a process of gunicorn."""
 
-    def handle_exit_signal(self) -> None:
-        """Begin to drain; a second signal ends without waiting."""
-        app: ServiceApp = self.asgi
-        if app.lifecycle.draining:
-            self.alive = False
-            return
-        app.lifecycle.draining = True
-        self.loop.call_later(app.settings.drain_delay_seconds, self._close)
+    def init_signals(self) -> None:
+        """Take the signals back from the arbiter; the server sets its own for TERM and INT."""
+        for number in self.SIGNALS:
+            signal.signal(number, signal.SIG_DFL)
+        signal.signal(signal.SIGUSR1, self.handle_usr1)
+        signal.siginterrupt(signal.SIGUSR1, False)
 
-    def _close(self) -> None:
-        self.alive = False
+    def run(self) -> None:
+        """Serve until a signal, or until `max_requests`."""
+        app = self.wsgi
+        if not isinstance(app, ServiceApp):
+            self.log.error("The application is not one that service_platform.app.create_app made.")
+            sys.exit(Arbiter.APP_LOAD_ERROR)
+        config = configure(app, app)
+        config.limit_max_requests = self.max_requests
+        config.callback_notify = self._notify
+        config.timeout_notify = 0
+        config.load()
+        if self.cfg.is_ssl:
+            config.ssl = sock.ssl_context(self.cfg)
+        self._server = DrainingServer(config, app)
+        signal.signal(signal.SIGQUIT, self._quit)
+        sockets = [listener.sock for listener in self.sockets]
+        for listener in sockets:
+            prepare(listener)
+        self._server.run(sockets)
+        if not self._server.started:
+            sys.exit(Arbiter.WORKER_BOOT_ERROR)
+
+    async def _notify(self) -> None:
+        """Tell the arbiter that this process lives, and end with it."""
+        self.notify()
+        if self.ppid != os.getppid():
+            self._server.handle_exit(signal.SIGTERM, None)
+
+    def _quit(self, number: int, frame: FrameType | None) -> None:
+        """End at once, as gunicorn asks by SIGQUIT."""
+        del number, frame
+        self._server.should_exit = self._server.force_exit = True

@@ -1,136 +1,59 @@
-"""Responses leave in one piece, made of headers that are encoded and checked once.
+"""The response of one request: uvicorn's cycle, and what HTTP/1.0 needs beside it."""
 
-uvicorn encodes every header of every response anew and looks at its name and its value by regular
-expressions; the platform sends sixteen of them, of which most are the same each time.
-"""
+import sys
+from collections.abc import Callable
 
-from typing import Final
+from uvicorn._types import ASGISendEvent
+from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
-from uvicorn._types import ASGISendEvent, HTTPResponseBodyEvent, HTTPResponseStartEvent
-from uvicorn.protocols.http.httptools_impl import (
-    HEADER_RE,
-    HEADER_VALUE_RE,
-    STATUS_LINE,
-    RequestResponseCycle,
-)
+from service_platform.settings import PlatformSettings
 
-MAX_LINES: Final = 512
-"""Encoded headers kept. Most are the same in every response; the others push them out now and then,
-which costs less than telling them apart."""
-
-_WITHOUT_CONTENT: Final = frozenset({204, 304})
-
-_lines: dict[tuple[bytes, bytes], bytes] = {}
+CycleClass = type[RequestResponseCycle]
 
 
-class ResponseCycle(RequestResponseCycle):
-    """uvicorn's request and response, with a sender of its own.
+class ClosingUnasked(RequestResponseCycle):
+    """uvicorn's cycle, closing the connection where content was announced and never asked for.
 
-    The head of a response of known length waits for the first of its content, as ASGI has it
-    (HTTP and WebSocket specification, "Response Start"). One of unknown length is a stream whose
-    reader may want to know at once that it began; it leaves as uvicorn sends it.
+    A client that waits for `100 Continue` and gets a final response may send its content or the
+    next request; nobody can tell which (RFC 9110, section 10.1.1).
     """
 
-    _head = b""
-    _says_close = False
+    async def send(self, message: ASGISendEvent) -> None:
+        """Send a part of the response."""
+        if self.waiting_for_100_continue and self.more_body:
+            self.keep_alive = False
+        await super().send(message)
+
+
+class CloseDelimited(RequestResponseCycle):
+    """Ends content of unknown length by closing, for HTTP/1.0 (RFC 9112, section 6.3).
+
+    uvicorn would send it in chunks, which HTTP/1.0 does not have.
+    """
+
+    _close_delimited = False
 
     async def send(self, message: ASGISendEvent) -> None:
-        """Send a part of the response.
-
-        Raises:
-            RuntimeError: the parts come in the wrong order, a header is not one (CWE-113), or
-                the content is not as long as it was said to be.
-        """
-        if self.flow.write_paused and not self.disconnected:
-            await self.flow.drain()
-        if self.disconnected:
-            return
-        if self.response_complete:
-            raise RuntimeError(f"{message['type']!r} was sent after the end of the response.")
-        if not self.response_started:
-            if message["type"] != "http.response.start":
-                raise RuntimeError(f"A response cannot begin with {message['type']!r}.")
-            self._begin(message)
-        else:
-            if message["type"] != "http.response.body":
-                raise RuntimeError(f"{message['type']!r} cannot follow the start of a response.")
-            self._continue(message)
-
-    def _begin(self, message: HTTPResponseStartEvent) -> None:
-        self.response_started = True
-        self.waiting_for_100_continue = False
-        status = message["status"]
-        lines = [STATUS_LINE[status]]
-        for name, value in (*self.default_headers, *message.get("headers", ())):
-            lines.append(_lines.get((name, value)) or self._line(name, value))
-        if not self.keep_alive and not self._says_close:
-            lines.append(b"connection: close\r\n")
-        has_content = status not in _WITHOUT_CONTENT and self.scope["method"] != "HEAD"
-        if self.chunked_encoding is None and has_content:
-            self.chunked_encoding = True
-            lines.append(b"transfer-encoding: chunked\r\n")
-        lines.append(b"\r\n")
-        head = b"".join(lines)
-        if self.chunked_encoding:
-            self.transport.write(head)
-        else:
-            self._head = head
-
-    def _line(self, name: bytes, value: bytes) -> bytes:
-        """A header as it stands on the wire; notes what it says of the response's length and end.
-
-        Raises:
-            RuntimeError: its name or value has characters that they cannot have.
-        """
-        if not name or HEADER_RE.search(name) or HEADER_VALUE_RE.search(value):
-            raise RuntimeError("A header has characters in it that headers cannot have.")
-        meaning = name.lower()
-        line = b"%b: %b\r\n" % (meaning, value)
-        if meaning == b"content-length":
-            if self.chunked_encoding is None:
-                self.expected_content_length = int(value)
+        """Send a part of the response."""
+        if message["type"] == "http.response.start":
+            headers = message.get("headers", ())
+            if not any(name.lower() == b"content-length" for name, _ in headers):
+                self._close_delimited = True
                 self.chunked_encoding = False
-        elif meaning == b"transfer-encoding":
-            if value.lower() == b"chunked":
-                self.expected_content_length = 0
-                self.chunked_encoding = True
-        elif meaning == b"connection":
-            if b"close" in [token.strip() for token in value.lower().split(b",")]:
-                self.keep_alive = False
-                self._says_close = True
-        else:
-            if len(_lines) >= MAX_LINES:
-                _lines.clear()
-            _lines[name, value] = line
-        return line
+        elif self._close_delimited and message["type"] == "http.response.body":
+            # uvicorn compares the content with its declared length: with what is there.
+            last = not message.get("more_body", False)
+            self.expected_content_length = len(message.get("body", b"")) if last else sys.maxsize
+        await super().send(message)
 
-    def _continue(self, message: HTTPResponseBodyEvent) -> None:
-        content = message.get("body", b"")
-        ends = not message.get("more_body", False)
-        if self.scope["method"] == "HEAD":
-            self.expected_content_length = 0
-            content = b""
-        elif self.chunked_encoding:
-            content = b"%x\r\n%b\r\n" % (len(content), content) if content else b""
-            if ends:
-                content += b"0\r\n\r\n"
-        else:
-            self.expected_content_length -= len(content)
-            if self.expected_content_length < 0:
-                raise RuntimeError("The content is longer than its Content-Length.")
-        if self._head:
-            head, self._head = self._head, b""
-            content = head + content
-        if content:
-            self.transport.write(content)
-        if ends:
-            self._end()
 
-    def _end(self) -> None:
-        if self.expected_content_length:
-            raise RuntimeError("The content is shorter than its Content-Length.")
-        self.response_complete = True
-        self.message_event.set()
-        if not self.keep_alive:
-            self.transport.close()
-        self.on_response()
+def cycle_classes(settings: PlatformSettings) -> dict[str, Callable[..., RequestResponseCycle]]:
+    """Return the class for responses by HTTP version, accelerated where that is switched on."""
+    base: CycleClass = ClosingUnasked
+    if settings.acceleration:
+        from service_platform.acceleration.responses import (  # noqa: PLC0415 - not needed if off
+            ResponseCycle,
+        )
+
+        base = ResponseCycle
+    return {"1.1": base, "1.0": type("CloseDelimited", (CloseDelimited, base), {})}
