@@ -7,7 +7,7 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Final
+from typing import Annotated, Final
 
 import typer
 from rich.console import Console
@@ -62,8 +62,21 @@ def steps() -> list[Step]:
     return found
 
 
-def check() -> None:
+def check(
+    *,
+    newest: Annotated[
+        bool,
+        typer.Option(
+            help="Try the newest releases of the libraries, in an environment of its own."
+        ),
+    ] = False,
+) -> None:
     """Run every check; shows the output of those that fail."""
+    if newest:
+        from devtools.newest import check_newest  # noqa: PLC0415 - it imports this module
+
+        check_newest()
+        return
     console = Console(highlight=False, soft_wrap=True)
     todo, began = steps(), time.monotonic()
     outcomes: dict[str, Outcome] = {}

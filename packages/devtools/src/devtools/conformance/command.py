@@ -10,10 +10,9 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from devtools.conformance import suite as suites
-from devtools.conformance.differences import DifferencesError, read
+from devtools.conformance.differences import read
 from devtools.conformance.report import compare, show
 from devtools.conformance.runs import BASELINE, MODES, Run, baseline, run
-from devtools.conformance.suite import SuiteError
 from devtools.terminal import Terminal
 
 
@@ -42,22 +41,18 @@ def conformance(
         shutil.rmtree(suites.folder(), ignore_errors=True)
     modes = [each for each in MODES if only is None or each.name == only]
     arguments = ["-k", select] if select else []
-    try:
-        differences = read()
-        release = suites.locked()
-        terminal.say(f"Test suite of FastAPI {release.version}, in {suites.folder()}")
-        suite = suites.prepare(release, suites.fetch(release))
-        with _progress(terminal, BASELINE.name) as progress:
-            expected = baseline(suite, progress)
-        _done(terminal, expected)
-        runs = []
-        for mode in modes:
-            with _progress(terminal, mode.name) as progress:
-                runs.append(run(suite, mode, arguments, progress=progress))
-            _done(terminal, runs[-1])
-    except (SuiteError, DifferencesError) as error:
-        terminal.failure(str(error))
-        raise typer.Exit(1) from None
+    differences = read()
+    release = suites.locked()
+    terminal.say(f"Test suite of FastAPI {release.version}, in {suites.folder()}")
+    suite = suites.prepare(release, suites.fetch(release))
+    with _progress(terminal, BASELINE.name) as progress:
+        expected = baseline(suite, progress)
+    _done(terminal, expected)
+    runs = []
+    for mode in modes:
+        with _progress(terminal, mode.name) as progress:
+            runs.append(run(suite, mode, arguments, progress=progress))
+        _done(terminal, runs[-1])
     found = [compare(expected, each, differences, selected=bool(select)) for each in runs]
     show(terminal.console, expected, found)
     if not all(each.succeeded for each in found):

@@ -6,10 +6,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from devtools.errors import CommandError
+
 FILE: Final = Path(__file__).with_name("differences.toml")
 
 
-class DifferencesError(Exception):
+class DifferencesError(CommandError):
     """The list of differences cannot be used as it is written."""
 
 

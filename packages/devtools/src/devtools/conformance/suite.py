@@ -3,7 +3,6 @@
 import hashlib
 import re
 import shutil
-import subprocess
 import sys
 import tarfile
 import tomllib
@@ -13,7 +12,9 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any, Final
 
-from devtools.project import ROOT, state_dir, uv_command
+from devtools.errors import CommandError
+from devtools.project import ROOT, state_dir
+from devtools.uv import run_uv
 
 PACKAGE: Final = "fastapi"
 EXTRA: Final = "all"
@@ -26,7 +27,7 @@ COMPLETE: Final = ".complete"
 """Written into a folder as the last thing, so that an interrupted command is begun again."""
 
 
-class SuiteError(Exception):
+class SuiteError(CommandError):
     """The suite or its environment cannot be made; the message says what to do."""
 
 
@@ -107,7 +108,7 @@ def fetch(release: Release) -> Path:
     return target
 
 
-def test_requirements(source: Path) -> list[str]:
+def suite_requirements(source: Path) -> list[str]:
     """What the suite needs, as its `pyproject.toml` says, without `LEFT_OUT`."""
     groups = tomllib.loads((source / "pyproject.toml").read_text("utf-8"))["dependency-groups"]
 
@@ -132,15 +133,12 @@ def prepare(release: Release, source: Path) -> Suite:
     """Make the environment, unless there is one with the same contents.
 
     Raises:
-        SuiteError: uv is missing or cannot install.
+        UvError: uv is missing or cannot install.
     """
-    uv = uv_command()
-    if uv is None:
-        raise SuiteError("uv is missing; start this with ./dev conformance.")
     what = ("--package", "service-platform", "--no-default-groups", "--no-emit-workspace")
     how = ("--quiet", "--frozen", "--no-hashes", "--no-annotate", "--no-header")
-    platform = _run([uv, "export", *what, *how])
-    requirements = "\n".join([platform.strip(), *test_requirements(source), ""])
+    platform = run_uv("export", *what, *how)
+    requirements = "\n".join([platform.strip(), *suite_requirements(source), ""])
     said = f"{sys.version}\n{release.sha256}\n{requirements}"
     key = hashlib.sha256(said.encode()).hexdigest()[:12]
     environment = folder() / f"environment-{key}"
@@ -149,18 +147,9 @@ def prepare(release: Release, source: Path) -> Suite:
         return suite
     for old in folder().glob("environment-*"):
         shutil.rmtree(old)
-    _run([uv, "venv", "--quiet", "--python", sys.executable, str(environment)])
+    run_uv("venv", "--quiet", "--clear", "--python", sys.executable, str(environment))
     listed = environment / "requirements.txt"
     listed.write_text(requirements, "utf-8")
-    _run([uv, "pip", "install", "--quiet", "--python", str(suite.python), "-r", str(listed)])
+    run_uv("pip", "install", "--quiet", "--python", str(suite.python), "-r", str(listed))
     (environment / COMPLETE).touch()
     return suite
-
-
-def _run(command: list[str]) -> str:
-    done = subprocess.run(  # noqa: S603 - uv, with our arguments
-        command, cwd=ROOT, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
-    )
-    if done.returncode:
-        raise SuiteError(f"{' '.join(command[1:3])} of uv failed:\n{done.stderr.strip()}")
-    return done.stdout
