@@ -58,14 +58,16 @@ def conformance(
     if not all(each.succeeded for each in found):
         terminal.failure("The platform differs from FastAPI where it is not meant to.")
         raise typer.Exit(1)
-    terminal.step("all well", "every difference from FastAPI is a deliberate one")
+    terminal.step("all well   ", "every difference from FastAPI is a deliberate one")
 
 
 def _done(terminal: Terminal, run: Run) -> None:
     if run.earlier:
-        terminal.step(run.mode.name, f"{len(run.passed)} passed, as kept from an earlier run")
+        terminal.step(
+            f"{run.mode.name:<12}", f"{len(run.passed)} passed, as kept from an earlier run"
+        )
     else:
-        terminal.step(run.mode.name, f"{len(run.passed)} passed", run.seconds)
+        terminal.step(f"{run.mode.name:<12}", f"{len(run.passed)} passed", run.seconds)
 
 
 @contextmanager
