@@ -5,6 +5,7 @@ import pytest
 import typer
 
 from devtools import check
+from devtools.errors import UsageError
 
 
 def step(name: str, code: str, remedy: str = "") -> check.Step:
@@ -35,6 +36,17 @@ def test_all_well_is_one_sentence(
     monkeypatch.setattr(check, "steps", lambda: [step("good", "pass")])
     check.check()
     assert "All is well" in capsys.readouterr().out
+
+
+def test_only_the_named_checks_run(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    steps = [step("lint", "pass"), step("types", "import sys; sys.exit(1)")]
+    monkeypatch.setattr(check, "steps", lambda: steps)
+    check.check(only=["lint"])
+    assert "types" not in capsys.readouterr().out
+    with pytest.raises(UsageError, match="There is no check lnt; did you mean lint"):
+        check.check(only=["lnt"])
 
 
 def test_everything_that_must_hold_is_checked() -> None:

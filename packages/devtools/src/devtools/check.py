@@ -15,6 +15,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from devtools.errors import no_such
 from devtools.project import ROOT, uv_command
 
 TYPED: Final = ("packages", "services", "benchmarks", "tests")
@@ -70,6 +71,9 @@ def check(
             help="Try the newest releases of the libraries, in an environment of its own."
         ),
     ] = False,
+    only: Annotated[
+        list[str] | None, typer.Option(help="Only this check, such as types; may be repeated.")
+    ] = None,
 ) -> None:
     """Run every check; shows the output of those that fail."""
     if newest:
@@ -78,7 +82,7 @@ def check(
         check_newest()
         return
     console = Console(highlight=False, soft_wrap=True)
-    todo, began = steps(), time.monotonic()
+    todo, began = chosen(steps(), only), time.monotonic()
     outcomes: dict[str, Outcome] = {}
     with (
         Live(_table(todo, outcomes), console=console, auto_refresh=False, transient=True) as live,
@@ -110,6 +114,19 @@ def check(
         if step.remedy:
             console.print(f"    {step.name}: {step.remedy}")
     raise typer.Exit(1)
+
+
+def chosen(steps: list[Step], names: Sequence[str] | None) -> list[Step]:
+    """Return the checks that are named; all of them when none is.
+
+    Raises:
+        UsageError: there is no check of a name.
+    """
+    known = [step.name for step in steps]
+    for name in names or ():
+        if name not in known:
+            raise no_such("check", name, known)
+    return [step for step in steps if not names or step.name in names]
 
 
 def run(command: Sequence[str]) -> Outcome:
