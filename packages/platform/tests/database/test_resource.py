@@ -263,11 +263,15 @@ async def test_connections_that_are_about_to_be_closed_are_replaced(
 
         proxy.say()
         await asyncio.sleep(0.05)
-        with pytest.raises(SQLAlchemyError) as caught:
-            await database.run(lambda session: session.execute(ONE))
+        async with database.session() as session:
+            with pytest.raises(SQLAlchemyError) as caught:
+                await session.execute(ONE)
         problem = database_problem(caught.value)
         assert problem is not None
         assert problem.status == 503
+
+        proxy.say()
+        await asyncio.sleep(0.05)
         await database.run(lambda session: session.execute(ONE))
         await database.stop()
 

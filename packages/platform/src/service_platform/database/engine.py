@@ -222,9 +222,9 @@ def _refuse_closed(connection: Any, _record: object, _proxy: object) -> None:
 
 
 def _discard_open_transaction(_connection: object, record: ConnectionPoolEntry) -> None:
-    """Close a connection at checkin that is still in a transaction: its COMMIT or ROLLBACK failed.
+    """Close a connection at checkin that is still in a transaction.
 
-    The next one to use it could not begin a transaction, and its locks would stay.
+    Whoever has it next could not begin one, and its locks would stay.
     """
     connection = record.driver_connection
     if connection is not None and connection.is_in_transaction():
@@ -255,7 +255,7 @@ def _handle_error(context: ExceptionContext) -> None:
     conceal_values(error.__cause__, error, context.sqlalchemy_exception)
     if ends_connection(error.__cause__) or ends_connection(error):
         context.is_disconnect = True
-    elif _begin_failed(context):
+    elif _transaction_failed(context):
         context.is_disconnect = True
         context.invalidate_pool_on_disconnect = False
     if isinstance(error, TimeoutError):
@@ -264,19 +264,24 @@ def _handle_error(context: ExceptionContext) -> None:
         raise DatabaseUnavailableError("connection_lost") from error
 
 
-def _begin_failed(context: ExceptionContext) -> bool:
-    """Say whether a statement failed because the BEGIN before it did.
+def _transaction_failed(context: ExceptionContext) -> bool:
+    """Say whether a BEGIN, COMMIT or ROLLBACK failed and left the connection in the wrong state.
 
-    The driver goes on to believe in the transaction, and would make a savepoint of the next.
+    After a failed BEGIN the driver believes in a transaction, and makes the next one a savepoint;
+    after a failed COMMIT or ROLLBACK the server is still in it. SQLAlchemy executes BEGIN together
+    with the first statement, the others without one.
     """
     connection = context.connection
-    if connection is None or connection.invalidated or context.statement is None:
+    if connection is None or connection.closed or connection.invalidated:
         return False
     pooled = connection.connection
     driver, adapted = pooled.driver_connection, pooled.dbapi_connection
-    if driver is None or adapted is None or driver.is_in_transaction():
+    if driver is None or adapted is None:
         return False
-    return not context.dialect.detect_autocommit_setting(adapted)
+    if context.statement is None:
+        return bool(driver.is_in_transaction())
+    autocommit = context.dialect.detect_autocommit_setting(adapted)
+    return not autocommit and not driver.is_in_transaction()
 
 
 __all__ = [

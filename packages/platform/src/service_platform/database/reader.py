@@ -9,7 +9,7 @@ from sqlalchemy.exc import InvalidRequestError, MultipleResultsFound, SQLAlchemy
 from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.util import greenlet_spawn
 
-from service_platform.errors.database import can_read_again
+from service_platform.errors.database import can_run_again
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
@@ -93,7 +93,7 @@ class Reader:
                 with self._engine.connect() as connection:
                     return self._execute_on(connection, statement, parameters)
             except SQLAlchemyError as error:
-                if last or not can_read_again(error):
+                if last or not can_run_again(error):
                     raise
         raise AssertionError("unreachable")
 

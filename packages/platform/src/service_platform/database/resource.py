@@ -16,6 +16,7 @@ from service_platform.database.engine import Connector, make_engine
 from service_platform.database.reader import Reader
 from service_platform.errors.database import (
     DatabaseUnavailableError,
+    can_run_again,
     is_retryable,
     sqlstate,
 )
@@ -100,8 +101,9 @@ class Database:
     ) -> T:
         """Run a unit of work in a transaction of its own and commit it.
 
-        When PostgreSQL gives it up for a deadlock or a serialization failure, it is run again from
-        the start, so it must have no effect beyond its session.
+        When PostgreSQL gives it up for a deadlock or a serialization failure, or when its
+        connection is lost before the commit, it is run again from the start. So it must have no
+        effect beyond its session.
 
         Args:
             work: gets a session and returns the result.
@@ -116,15 +118,18 @@ class Database:
             options = {"isolation_level": isolation_level}
         attempt = 1
         while True:
+            committing = False
             try:
                 async with self.session() as session:
                     if options:
                         await session.connection(execution_options=options)
                     result = await work(session)
+                    committing = True
                     await session.commit()
                     return result
-            except DBAPIError as error:
-                if attempt >= attempts or not is_retryable(error):
+            except SQLAlchemyError as error:
+                again = is_retryable(error) or (not committing and can_run_again(error))
+                if attempt >= attempts or not again:
                     raise
             await asyncio.sleep(random.uniform(0.005, 0.02) * attempt)  # noqa: S311 - not a secret
             attempt += 1

@@ -114,8 +114,8 @@ def is_retryable(error: SQLAlchemyError) -> bool:
     return sqlstate(error) in RETRYABLE
 
 
-def can_read_again(error: SQLAlchemyError) -> bool:
-    """Say whether a statement that only reads may succeed on another connection."""
+def can_run_again(error: SQLAlchemyError) -> bool:
+    """Say whether work may succeed on another connection, of which nothing was committed yet."""
     if isinstance(error, DatabaseUnavailableError):
         return error.reason == "connection_lost"
     if not isinstance(error, DBAPIError):
@@ -177,7 +177,7 @@ def _unacceptable_value() -> Problem:
 __all__ = [
     "DatabaseUnavailableError",
     "TooManyConnectionsError",
-    "can_read_again",
+    "can_run_again",
     "database_problem",
     "is_retryable",
     "on_violation",
