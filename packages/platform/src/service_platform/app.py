@@ -10,7 +10,8 @@ from contextlib import asynccontextmanager
 from typing import Any, cast
 
 from fastapi import APIRouter, FastAPI
-from starlette.types import Receive, Scope, Send
+from starlette.middleware.cors import CORSMiddleware
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from service_platform.api_docs import asset_routes, install_docs
 from service_platform.errors.handlers import PROBLEM_HANDLERS
@@ -38,9 +39,8 @@ class ServiceApp(FastAPI):
             `limiter` replaces the limiter made from the settings.
         content_security_policies: `Content-Security-Policy` of pages, by path prefix, such as
             `{"/admin": "default-src 'self'"}`; everything else keeps the strict one of an API.
-        options: everything that `FastAPI` takes. Its defaults are FastAPI's, but for
-            `max_body_size` (`MAX_BODY_BYTES`) and `exception_handlers`, which answer errors as
-            problems where the service has no handler of its own.
+        options: everything that `FastAPI` takes, with FastAPI's defaults. Errors are answered as
+            problems where the service has no handler of its own for them.
 
     Attributes:
         settings: the settings it was made with.
@@ -69,7 +69,6 @@ class ServiceApp(FastAPI):
             **PROBLEM_HANDLERS,
             **(options.get("exception_handlers") or {}),
         }
-        options.setdefault("max_body_size", settings.max_body_bytes)
         options.setdefault("telemetry", {"auto_configure": settings.otel_enabled})
         self._described_document: dict[str, Any] | None = None
         super().__init__(**options)
@@ -77,13 +76,15 @@ class ServiceApp(FastAPI):
         for resource in everything:
             setattr(self.state, resource.name, resource)
         deadlines = Deadlines(settings.request_timeout_seconds)
-        self._admit_before_routing(deadlines)
+        # As `Router(middleware=...)` does, which FastAPI's router does not take.
+        admission = self.router.middleware_stack = self._admission(deadlines)
         self._platform_middleware = PlatformMiddleware(
-            super().__call__,
+            self._accelerated(super().__call__, admission),
             settings,
             self.lifecycle,
             deadlines=deadlines,
             content_security_policies=ContentSecurityPolicies(content_security_policies or {}),
+            has_own_cors=self._has_own_cors,
         )
         self._start_resources_before_lifespan()
 
@@ -99,11 +100,10 @@ class ServiceApp(FastAPI):
             self._described_document = document
         return document
 
-    def _admit_before_routing(self, deadlines: Deadlines) -> None:
+    def _admission(self, deadlines: Deadlines) -> AdmissionMiddleware:
         settings = self.settings
         limiter = cast("Limiter | None", getattr(self.state, "limiter", None))
-        # As `Router(middleware=...)` does, which FastAPI's router does not take.
-        self.router.middleware_stack = AdmissionMiddleware(
+        return AdmissionMiddleware(
             self.router.middleware_stack,
             self,
             deadlines,
@@ -118,6 +118,18 @@ class ServiceApp(FastAPI):
             ],
             compile_endpoint=_endpoint_compiler(settings),
         )
+
+    def _accelerated(self, app: ASGIApp, admission: AdmissionMiddleware) -> ASGIApp:
+        if not self.settings.acceleration:
+            return app
+        from service_platform.acceleration.dispatch import DirectDispatch  # noqa: PLC0415
+
+        return DirectDispatch(app, self, admission)
+
+    def _has_own_cors(self) -> bool:
+        """Whether the service brings CORS rules of its own."""
+        classes = [middleware.cls for middleware in self.user_middleware]
+        return any(isinstance(each, type) and issubclass(each, CORSMiddleware) for each in classes)
 
     def _start_resources_before_lifespan(self) -> None:
         lifespan = self.router.lifespan_context

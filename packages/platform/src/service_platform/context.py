@@ -52,6 +52,7 @@ class RequestContext:
         authentication_error: why the presented token was refused.
         message_limiter: decides the messages of a WebSocket, `None` where nothing limits them.
         message_policies: rate limits of each message of a WebSocket.
+        raised: by a compiled endpoint, for the exception handlers; see `acceleration.dispatch`.
         response_headers: header pairs that later layers add to the response.
         status: status code, once the response has started.
         timed_out: the handler was cancelled at its deadline.
@@ -73,6 +74,7 @@ class RequestContext:
         "message_policies",
         "path",
         "principal",
+        "raised",
         "recorded",
         "request_id",
         "response_headers",
@@ -115,6 +117,7 @@ class RequestContext:
         self.authentication_error: Problem | None = None
         self.message_limiter: Limiter | None = None
         self.message_policies: tuple[Policy, ...] = ()
+        self.raised: Exception | None = None
         self.response_headers: list[tuple[bytes, bytes]] = []
         self.status = 0
         self.timed_out = False

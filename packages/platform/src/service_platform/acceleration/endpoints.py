@@ -28,17 +28,22 @@ from fastapi.dependencies.utils import (
     _get_param_model,
     request_params_to_args,
 )
-from fastapi.exceptions import EndpointContext, RequestValidationError
+from fastapi.exceptions import (
+    EndpointContext,
+    RequestValidationError,
+    ResponseValidationError,
+)
 from fastapi.routing import (
     APIRoute,
     RouteContext,
     _extract_endpoint_context,
-    serialize_response,
 )
 from fastapi.security import SecurityScopes
 from fastapi.utils import is_body_allowed_for_status_code
 from starlette.requests import Request
 from starlette.responses import Response
+
+from service_platform.acceleration.patches import is_unpatched
 
 _FAILED: Final = object()
 """Stands for the result of a dependency that was not called because its input is wrong."""
@@ -113,12 +118,21 @@ class CompiledEndpoint:
         route: which declares how the result becomes a response.
     """
 
-    __slots__ = ("_route", "_status", "_steps")
+    __slots__ = ("_field", "_options", "_path", "_status", "_steps")
 
     def __init__(self, steps: list[Step], route: RouteContext) -> None:
         self._steps = steps
-        self._route = route
-        self._status = route.status_code or 200
+        self._path = route.path
+        self._status: int = route.status_code or 200
+        self._field: ModelField = route.response_field
+        self._options = {
+            "include": route.response_model_include,
+            "exclude": route.response_model_exclude,
+            "by_alias": route.response_model_by_alias,
+            "exclude_unset": route.response_model_exclude_unset,
+            "exclude_defaults": route.response_model_exclude_defaults,
+            "exclude_none": route.response_model_exclude_none,
+        }
 
     async def __call__(self, request: Request) -> Response:
         """Call the dependencies and the endpoint.
@@ -136,36 +150,27 @@ class CompiledEndpoint:
         if errors:
             raise RequestValidationError(errors, endpoint_ctx=self._endpoint_context(request))
         result = done[-1]
-        return result if isinstance(result, Response) else await self._respond(request, result)
-
-    async def _respond(self, request: Request, result: object) -> Response:
-        route = self._route
-        content = await serialize_response(
-            field=route.response_field,
-            response_content=result,
-            include=route.response_model_include,
-            exclude=route.response_model_exclude,
-            by_alias=route.response_model_by_alias,
-            exclude_unset=route.response_model_exclude_unset,
-            exclude_defaults=route.response_model_exclude_defaults,
-            exclude_none=route.response_model_exclude_none,
-            endpoint_ctx=self._endpoint_context(request),
-            dump_json=True,
-        )
+        if isinstance(result, Response):
+            return result
+        value, errors = self._field.validate(result, {}, loc=("response",))
+        if errors:
+            context = self._endpoint_context(request)
+            raise ResponseValidationError(errors=errors, body=result, endpoint_ctx=context)
+        content = self._field.serialize_json(value, **self._options)
         return Response(content, self._status, media_type="application/json")
 
     def _endpoint_context(self, request: Request) -> EndpointContext:
         """Where the endpoint is, for the text of an exception."""
         context = _extract_endpoint_context(self._steps[-1].call)
         mount = request.scope.get("root_path", "").rstrip("/")
-        context["path"] = f"{request.method} {mount}{self._route.path}"
+        context["path"] = f"{request.method} {mount}{self._path}"
         return context
 
 
 def compile_endpoint(route: RouteContext) -> CompiledEndpoint | None:
     """Compile the endpoint of a route; `None` where only FastAPI can answer it."""
-    if type(route.original_route) is not APIRoute:  # a class of its own may do anything
-        return None
+    if type(route.original_route) is not APIRoute or not is_unpatched():
+        return None  # a class of its own may do anything, and so may another library
     status: int | None = route.status_code
     plain = (
         route.body_field is None

@@ -9,7 +9,7 @@ request costs next to nothing.
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final, Protocol, cast
 
 from fastapi import FastAPI
 from fastapi.routing import APIRoute, RouteContext
@@ -104,6 +104,9 @@ class AdmissionMiddleware:
         self._compile_endpoint = compile_endpoint
         self._platform_router = Router(platform_routes, redirect_slashes=False)
         self._platform_table = RouteTable(platform_routes, _path_of)
+        self._platform_segments = frozenset(
+            _first_segment(str(getattr(route, "path", ""))) for route in platform_routes
+        )
         self.table = RouteTable(application.router.routes, self.describe)
 
     def describe(self, route: RouteContext) -> RouteInfo:
@@ -133,12 +136,40 @@ class AdmissionMiddleware:
             BadRequest: there is more than one `Authorization`.
         """
         context: RequestContext | None = scope.get(SCOPE_KEY)
-        if context is None or context.admitted or scope["type"] == "lifespan":
+        if context is None or scope["type"] == "lifespan":
             await self._app(scope, receive, send)
-            return
+        elif context.raised is not None:
+            error, context.raised = context.raised, None
+            raise error
+        elif context.admitted:
+            await self._app(scope, receive, send)
+        else:
+            await self._within_deadline(context, self._serve(context, scope, receive, send))
+
+    async def serve_compiled(
+        self, context: RequestContext, scope: Scope, receive: Receive, send: Send
+    ) -> bool:
+        """Serve a request whose endpoint is compiled, as the call would.
+
+        Returns:
+            False for any other request, of which nothing was decided then.
+        """
+        path = get_route_path(scope)
+        match = self.table.find(scope, path)
+        if match is None or match.info.compiled is None or not self._may_call(match, scope):
+            return False
+        if match.path != path and _first_segment(path) in self._platform_segments:
+            return False
+        await self._within_deadline(
+            context, self._admit_and_call(context, match, scope, receive, send)
+        )
+        return True
+
+    async def _within_deadline(self, context: RequestContext, serving: Awaitable[None]) -> None:
+        """Wait until a request is served; raise `GatewayTimeout` when it is cancelled for time."""
         context.admitted = True
         try:
-            await self._serve(context, scope, receive, send)
+            await serving
         except asyncio.CancelledError:
             # A middleware of the service may have put the router into another task.
             own_task = asyncio.current_task() is context.task
@@ -156,7 +187,9 @@ class AdmissionMiddleware:
             if scope["method"] == "HEAD" and (match is None or not match.is_full):
                 as_get = {**scope, "method": "GET"}
                 match, scope, send = self.table.find(as_get, path), as_get, _without_body(send)
-            if match is None or match.path != path:
+            if _first_segment(path) in self._platform_segments and (
+                match is None or match.path != path
+            ):
                 own = self._platform_table.find(scope, path)
                 if own is not None:
                     context.route = own.path
@@ -164,17 +197,38 @@ class AdmissionMiddleware:
                     return
             if match is not None and not match.is_full:
                 context.allowed_methods = self.table.allowed_methods(scope, path)
-        await self._admit(context, match)
-        if match is None:
-            if path[-1:] == "\n" and scope["type"] == "http":
-                raise HTTPException(404)  # the router would overlook it
-        elif match.info.compiled is not None and match.is_full and self._may_call(match):
-            scope.update(match.child_scope, route=match.info.route)
-            scope.setdefault("router", self._application.router)
-            response = await match.info.compiled(Request(scope, receive, send))
-            await response(scope, receive, send)
+        if match is not None and self._may_call(match, scope):
+            await self._admit_and_call(context, match, scope, receive, send)
             return
+        await self._admit(context, match)
+        if match is None and path[-1:] == "\n" and scope["type"] == "http":
+            raise HTTPException(404)  # the router would overlook it
         await self._app(scope, receive, send)
+
+    def _may_call(self, match: RouteMatch[RouteInfo], scope: Scope) -> bool:
+        """Whether a compiled endpoint does all that FastAPI's request handler would do now."""
+        return (
+            match.info.compiled is not None
+            and match.is_full
+            and not match.is_nested
+            and not self._application.dependency_overrides
+            and "fastapi.telemetry" not in scope  # spans are made in the request handler
+        )
+
+    async def _admit_and_call(
+        self,
+        context: RequestContext,
+        match: RouteMatch[RouteInfo],
+        scope: Scope,
+        receive: Receive,
+        send: Send,
+    ) -> None:
+        await self._admit(context, match)
+        scope.update(match.child_scope, route=match.info.route)
+        scope.setdefault("router", self._application.router)
+        compiled = cast("Endpoint", match.info.compiled)
+        response = await compiled(Request(scope, receive, send))
+        await response(scope, receive, send)
 
     async def _admit(self, context: RequestContext, match: RouteMatch[RouteInfo] | None) -> None:
         policies = self._policies
@@ -237,14 +291,10 @@ class AdmissionMiddleware:
         if not decision.allowed:
             raise decision.problem()
 
-    def _may_call(self, match: RouteMatch[RouteInfo]) -> bool:
-        """Whether the compiled endpoint does all that FastAPI's request handler would do now."""
-        application = self._application
-        return (
-            not match.is_nested
-            and not application.dependency_overrides
-            and not application._native_telemetry.enabled()  # noqa: SLF001 - whether spans are made
-        )
+
+def _first_segment(path: str) -> str:
+    """What stands before the second slash, without a line feed that a `$` would overlook."""
+    return path[1:].partition("/")[0].removesuffix("\n")
 
 
 def _path_of(route: RouteContext) -> str | None:

@@ -7,10 +7,12 @@ subjects are in the modules beside this one; here is only their order. WebSocket
 
 import asyncio
 import time
+from collections.abc import Callable
 from functools import partial
 from typing import Final, cast
 
 from starlette.exceptions import HTTPException
+from starlette.middleware.body_limit import RequestBodyLimitMiddleware
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -23,6 +25,8 @@ from service_platform.context import (
 )
 from service_platform.errors import (
     GatewayTimeout,
+    MethodNotAllowed,
+    NotFound,
     PayloadTooLarge,
     Problem,
     ServiceUnavailable,
@@ -36,7 +40,12 @@ from service_platform.middleware.content_encoding import MINIMUM_BYTES, Compress
 from service_platform.middleware.deadlines import Deadlines
 from service_platform.middleware.proxies import TrustedProxies
 from service_platform.middleware.request_body import RequestBody
-from service_platform.middleware.response_headers import ContentSecurityPolicies, HeaderPairs
+from service_platform.middleware.response_headers import (
+    BEHIND_TLS,
+    PLAIN,
+    ContentSecurityPolicies,
+    HeaderPairs,
+)
 from service_platform.middleware.url_encoding import refuse_undecodable_url
 from service_platform.middleware.websockets import WebSocketLayer
 from service_platform.resources import Lifecycle
@@ -45,6 +54,7 @@ from service_platform.settings import Environment, PlatformSettings
 CLIENT_CLOSED_REQUEST: Final = 499
 """Logged when the client left before its answer (nginx's number; nobody receives it)."""
 
+_UNMATCHED: Final = frozenset({NotFound.status, MethodNotAllowed.status})
 UNMATCHED_ROUTE: Final = "unmatched"
 
 _REQUEST_TIMEOUT: Final = REQUEST_TIMEOUT_HEADER.encode("ascii")
@@ -67,6 +77,7 @@ class PlatformMiddleware:
         lifecycle: tells when the process drains.
         deadlines: of the requests in flight; `admission.py` changes them by route.
         content_security_policies: policies by path prefix, see `ContentSecurityPolicies`.
+        has_own_cors: whether the application has CORS rules of its own, which then count alone.
     """
 
     def __init__(
@@ -77,8 +88,12 @@ class PlatformMiddleware:
         *,
         deadlines: Deadlines | None = None,
         content_security_policies: ContentSecurityPolicies | None = None,
+        has_own_cors: Callable[[], bool] = lambda: False,
     ) -> None:
         self._app = app
+        # An application, router or route with a `max_body_size` of its own changes the limit.
+        self._app_with_body = RequestBodyLimitMiddleware(app, settings.max_body_bytes)
+        self._has_own_cors = has_own_cors
         self._settings = settings
         self._lifecycle = lifecycle
         self._deadlines = deadlines or Deadlines(settings.request_timeout_seconds)
@@ -90,6 +105,7 @@ class PlatformMiddleware:
             allow_local=settings.environment in {Environment.DEVELOPMENT, Environment.TEST},
         )
         self._varies_by_origin = (b"Origin",) if self._cors.varies else ()
+        self._varies_by_encoding_too = (b"Accept-Encoding", *self._varies_by_origin)
         self._access_log = AccessLog(settings)
         self._websockets = WebSocketLayer(app, settings, self._cors, self._access_log)
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -144,7 +160,7 @@ class PlatformMiddleware:
             receive = body.receive
         sender = self._sender(context, body, send)
         try:
-            await self._answer(context, receive, sender)
+            await self._answer(context, body, receive, sender)
         except ClientDisconnect:
             context.disconnected = True
         except asyncio.CancelledError:
@@ -155,11 +171,13 @@ class PlatformMiddleware:
         finally:
             self._record(context)
 
-    async def _answer(self, context: RequestContext, receive: Receive, send: Send) -> None:
+    async def _answer(
+        self, context: RequestContext, body: RequestBody | None, receive: Receive, send: Send
+    ) -> None:
         """Answer here what needs no route, else call the application inside."""
         scope, headers = context.scope, context.headers
         origin = headers.get(b"origin")
-        if origin is not None:
+        if origin is not None and not self._has_own_cors():
             if scope["method"] == "OPTIONS" and b"access-control-request-method" in headers:
                 if self._cors.allows(origin):
                     await _send_empty(204, self._cors.preflight(origin), send)
@@ -171,7 +189,7 @@ class PlatformMiddleware:
         if unreadable is not None:
             await self._send_problem(context, unreadable, receive, send)
             return
-        app = self._app
+        app = self._app if body is None else self._app_with_body
         accept_encoding = headers.get(b"accept-encoding")
         if accept_encoding is not None and accepts_gzip(accept_encoding):
             app = Compressor(app, partial(self._deadlines.end, context))
@@ -225,9 +243,8 @@ class PlatformMiddleware:
         status = context.status = message["status"]
         self._deadlines.end(context)
         elapsed = (time.perf_counter() - context.started) * 1000
-        https = context.scope["scheme"] == "https"
         additional = [
-            *(response_headers.BEHIND_TLS if https else response_headers.PLAIN),
+            *(BEHIND_TLS if context.scope["scheme"] == "https" else PLAIN),
             self._content_security_policies.of(context.path),
             *context.response_headers,
             (b"x-request-id", context.request_id.encode("ascii")),
@@ -236,17 +253,17 @@ class PlatformMiddleware:
         unread = status == PayloadTooLarge.status and body is not None and not body.complete
         if unread or self._lifecycle.draining:
             additional.append((b"connection", b"close"))
-        headers = response_headers.lower_names(message.get("headers", ()))
-        response_headers.add_missing(headers, additional)
-        known = dict(headers)
+        length = MINIMUM_BYTES
+        own = message.get("headers", ())
+        for name, value in own:
+            if name == b"content-length":
+                length = int(value)
+            elif name == b"content-type" and value.startswith(b"text/event-stream"):
+                self._lifecycle.watch_event_stream(context.task, partial(_end_stream, context))
         varies = self._varies_by_origin
-        if status == 304 or int(known.get(b"content-length", MINIMUM_BYTES)) >= MINIMUM_BYTES:
-            varies = (b"Accept-Encoding", *varies)
-        if varies:
-            response_headers.add_vary(headers, *varies)
-        if known.get(b"content-type", _NO_CONTENT_TYPE).startswith(b"text/event-stream"):
-            self._lifecycle.watch_event_stream(context.task, partial(_end_stream, context))
-        message["headers"] = headers
+        if length >= MINIMUM_BYTES or status == 304:
+            varies = self._varies_by_encoding_too
+        message["headers"] = response_headers.merge(own, additional, varies)
 
     def _replace_plain_text(self, context: RequestContext, message: Message) -> Response | None:
         """Replace the head of Starlette's plain 413 by that of a problem.
@@ -306,14 +323,14 @@ async def _send_empty(status: int, headers: HeaderPairs, send: Send) -> None:
 def _refusing_preflight(send: Send) -> Send:
     """`send` for a preflight request of an origin that the settings do not allow.
 
-    A service may have CORS rules of its own, by a middleware or a route; without them it is 403.
+    A route may answer them itself; without one it is 403.
     """
     refused = False
 
     async def send_unless_refused(message: Message) -> None:
         nonlocal refused
         if message["type"] == "http.response.start":
-            refused = all(name != cors.ALLOW_ORIGIN for name, _ in message["headers"])
+            refused = message["status"] in _UNMATCHED
             if refused:
                 await _send_empty(403, [(b"content-length", b"0")], send)
                 return

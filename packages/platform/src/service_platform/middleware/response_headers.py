@@ -63,37 +63,64 @@ class ContentSecurityPolicies:
         return CONTENT_SECURITY_POLICY
 
 
-def add_missing(headers: HeaderPairs, additional: Sequence[tuple[bytes, bytes]]) -> None:
-    """Add each header of `additional` whose name is not among `headers` yet.
+_ADDED: Final = frozenset(
+    {
+        *(name for name, _ in BEHIND_TLS),
+        CONTENT_SECURITY_POLICY[0],
+        b"access-control-allow-credentials",
+        b"access-control-allow-origin",
+        b"access-control-expose-headers",
+        b"connection",
+        b"ratelimit",
+        b"ratelimit-policy",
+        b"retry-after",
+        b"vary",
+        b"x-ratelimit-limit",
+        b"x-ratelimit-remaining",
+        b"x-ratelimit-reset",
+        b"x-request-id",
+        b"x-response-time",
+    }
+)
+"""What the platform adds to responses; routes set few of them."""
+
+
+def merge(
+    own: Sequence[tuple[bytes, bytes]],
+    additional: Sequence[tuple[bytes, bytes]],
+    varies: Sequence[bytes],
+) -> HeaderPairs:
+    """Return the headers of a response: its own, and the others whose names it does not have.
 
     Args:
-        headers: of the response, with names in lower case; changed in place.
-        additional: the platform's. One that is there twice (`Link`) is added twice.
+        own: what the application set.
+        additional: what the platform adds.
+        varies: field names that belong into `Vary`.
     """
-    names = {name for name, _ in headers}
-    if names.isdisjoint([name for name, _ in additional]):
-        headers.extend(additional)
+    headers = [*own]
+    for name, _ in own:
+        if name in _ADDED or not name.islower():
+            break
     else:
-        headers.extend(pair for pair in additional if pair[0] not in names)
+        headers += additional
+        if varies:
+            headers.append((b"vary", b", ".join(varies)))
+        return headers
+    headers = [(name.lower(), value) for name, value in own]
+    names = {name for name, _ in headers}
+    headers += [pair for pair in additional if pair[0] not in names]
+    if varies:
+        _add_vary(headers, varies)
+    return headers
 
 
-def add_vary(headers: HeaderPairs, *names: bytes) -> None:
-    """Add field names to `Vary`, each once.
-
-    Args:
-        headers: of the response, with names in lower case; changed in place.
-        names: such as `b"Origin"`.
-    """
+def _add_vary(headers: HeaderPairs, varies: Sequence[bytes]) -> None:
+    """Add field names to the first `Vary`, each once."""
     for at, (name, value) in enumerate(headers):
         if name == b"vary":
             known = value.lower()
-            missing = [each for each in names if each.lower() not in known]
+            missing = [each for each in varies if each.lower() not in known]
             if missing and value.strip() != b"*":
                 headers[at] = (name, b", ".join((value, *missing)))
             return
-    headers.append((b"vary", b", ".join(names)))
-
-
-def lower_names(headers: Sequence[tuple[bytes, bytes]]) -> HeaderPairs:
-    """Return a copy of response headers with names in lower case, as ASGI wants them."""
-    return [pair if pair[0].islower() else (pair[0].lower(), pair[1]) for pair in headers]
+    headers.append((b"vary", b", ".join(varies)))
