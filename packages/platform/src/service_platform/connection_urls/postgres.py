@@ -164,6 +164,7 @@ class PostgresUrl:
             own["options"] = options["options"]
         wanted = int(options.get("connect_timeout", -1))
         driver = {key: value for key, value in options.items() if key in _TO_DRIVER}
+        driver.setdefault("target_session_attrs", "primary")
         arguments: dict[str, Any] = {
             "dsn": replace(self, options=driver).text(),
             "timeout": (wanted or None) if wanted >= 0 else timeout,
@@ -172,6 +173,11 @@ class PostgresUrl:
         if self._trusts_system:
             arguments["ssl"] = _system_context(tuple(sorted(driver.items())))
         return arguments
+
+    @property
+    def wants_primary(self) -> bool:
+        """Whether the server has to accept writes; true unless `target_session_attrs` differs."""
+        return self.options.get("target_session_attrs", "primary") in {"primary", "read-write"}
 
     def socket_options(self) -> list[tuple[int, int, int]]:
         """What to set on a connection's socket; keep-alive probes are on unless switched off."""

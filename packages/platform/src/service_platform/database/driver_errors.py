@@ -6,6 +6,8 @@ import asyncpg
 
 SERVER_ENDED_CONNECTION: Final = frozenset({"57P01", "57P02", "57P03"})
 """SQLSTATEs with which a server ends a connection."""
+READ_ONLY_TRANSACTION: Final = "25006"
+"""SQLSTATE of a write that a standby refuses: the primary is another server by now."""
 
 
 def ends_connection(error: BaseException | None) -> bool:
@@ -13,11 +15,12 @@ def ends_connection(error: BaseException | None) -> bool:
 
     The driver knows a connection as open until the socket is closed. In the moment before, when the
     server has ended it, the connection is in a state that the driver only calls an internal error.
+    A connection to a server that became a standby works, but not for what it is needed for.
     """
-    return (
-        isinstance(error, OSError | asyncpg.PostgresConnectionError | asyncpg.InternalClientError)
-        or getattr(error, "sqlstate", None) in SERVER_ENDED_CONNECTION
-    )
+    if isinstance(error, OSError | asyncpg.PostgresConnectionError | asyncpg.InternalClientError):
+        return True
+    state = getattr(error, "sqlstate", None)
+    return state in SERVER_ENDED_CONNECTION or state == READ_ONLY_TRANSACTION
 
 
 def conceal_values(cause: BaseException | None, *wrappers: BaseException | None) -> None:

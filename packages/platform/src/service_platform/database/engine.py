@@ -101,6 +101,8 @@ class Connector:
                     raise DatabaseUnavailableError("connection_refused") from error
             except asyncpg.TooManyConnectionsError as error:
                 raise TooManyConnectionsError from error
+            except asyncpg.TargetServerAttributeNotMatched as error:
+                raise DatabaseUnavailableError("read_only") from error
             except TimeoutError as error:
                 raise DatabaseUnavailableError("connect_timeout") from error
             except OSError as error:

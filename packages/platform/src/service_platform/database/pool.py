@@ -201,6 +201,10 @@ class FairQueuePool(AsyncAdaptedQueuePool):
                 last = error
         raise DatabaseUnavailableError("connection_lost") from last
 
+    def replace_all(self) -> None:
+        """Let every connection that is open now be replaced before it is used again."""
+        self._invalidate_time = time.time()
+
     def _do_get(self) -> ConnectionPoolEntry:
         """Take an idle connection, open a new one where there is room, or wait."""
         deadline = time.monotonic() + self._timeout

@@ -7,12 +7,13 @@ from typing import Any, Final, TypeVar
 
 import asyncpg
 import structlog
-from sqlalchemy import Select, Text, column, select, table
+from sqlalchemy import Select, Text, column, func, select, table
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
-from sqlalchemy.pool import QueuePool
 
+from service_platform.connection_urls import PostgresUrl
 from service_platform.database.engine import Connector, make_engine
+from service_platform.database.pool import FairQueuePool
 from service_platform.database.reader import Reader
 from service_platform.errors.database import (
     DatabaseUnavailableError,
@@ -30,6 +31,7 @@ UNDEFINED_TABLE: Final = "42P01"
 CURRENT_REVISION: Final[Select[str]] = select(column("version_num", Text)).select_from(
     table(VERSION_TABLE)
 )
+SERVER_STATE: Final = CURRENT_REVISION.add_columns(func.pg_is_in_recovery())
 
 log = structlog.stdlib.get_logger("database")
 
@@ -52,6 +54,8 @@ class Database:
     critical = True
 
     def __init__(self, settings: PlatformSettings, *, migrations: str) -> None:
+        url = PostgresUrl.parse(settings.database_url.get_secret_value())
+        self._wants_primary = url.wants_primary
         self._connector = Connector(settings)
         self._wanted: Revisions = revisions_of(migrations)
         self.engine = make_engine(settings, self._connector)
@@ -73,20 +77,23 @@ class Database:
         await self._connector.stop()
 
     async def check(self) -> None:
-        """Ask the database for its schema revision.
+        """Ask the database for its schema revision and whether it accepts writes.
 
-        A pool that is busy to the last connection is no reason to call the database unavailable:
+        Connections to a server that became a standby are replaced; reads alone would never leave
+        it. A pool that is busy to the last connection does not make the database unavailable:
         the question is then asked on a connection of its own.
 
         Raises:
-            HealthCheckError: `database_unavailable`, `schema_missing` or `schema_outdated`.
+            HealthCheckError: `database_unavailable`, `database_read_only`, `schema_missing` or
+                `schema_outdated`.
         """
         try:
-            current = await self._current_revision()
+            current, is_standby = await self._server_state()
         except SQLAlchemyError as error:
-            missing = sqlstate(error) == UNDEFINED_TABLE
-            reason = "schema_missing" if missing else "database_unavailable"
-            raise HealthCheckError(reason) from error
+            raise HealthCheckError(_reason(error)) from error
+        if is_standby and self._wants_primary:
+            self._pool.replace_all()
+            raise HealthCheckError("database_read_only")
         if current is None and self._wanted.head is not None:
             raise HealthCheckError("schema_missing")
         if current is not None and self._wanted.is_outdated(current):
@@ -136,18 +143,25 @@ class Database:
 
     def pool_usage(self) -> tuple[int, int]:
         """Connections in use and the most there may be."""
-        pool = self.engine.pool
-        if not isinstance(pool, QueuePool):
-            raise TypeError("The engine's pool is not bounded.")
+        pool = self._pool
         return pool.checkedout(), pool.size() + max(pool._max_overflow, 0)  # noqa: SLF001
 
-    async def _current_revision(self) -> str | None:
+    @property
+    def _pool(self) -> FairQueuePool:
+        pool = self.engine.pool
+        if not isinstance(pool, FairQueuePool):
+            raise TypeError("The engine's pool is not bounded.")
+        return pool
+
+    async def _server_state(self) -> tuple[str | None, bool]:
+        """The schema's revision, and whether the server is a standby."""
         used, limit = self.pool_usage()
         if used < limit:
-            return await self.reader.scalar(CURRENT_REVISION)
+            row = await self.reader.one_or_none(SERVER_STATE)
+            return (None, False) if row is None else (row[0], row[1])
         connection = await self._connector.connect()
         try:
-            revision: str | None = await connection.fetchval(str(CURRENT_REVISION))
+            record = await connection.fetchrow(str(SERVER_STATE))
         except asyncpg.PostgresError as error:
             # Told apart by SQLSTATE like the reader's errors.
             raise DBAPIError("", None, error) from error
@@ -155,7 +169,13 @@ class Database:
             raise DatabaseUnavailableError("connection_lost") from error
         finally:
             connection.terminate()
-        return revision
+        return (None, False) if record is None else (record[0], record[1])
+
+
+def _reason(error: SQLAlchemyError) -> str:
+    if isinstance(error, DatabaseUnavailableError) and error.reason == "read_only":
+        return "database_read_only"
+    return "schema_missing" if sqlstate(error) == UNDEFINED_TABLE else "database_unavailable"
 
 
 def _make_reader(engine: AsyncEngine, settings: PlatformSettings) -> Reader:
