@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Final
 
 import pytest
 import uvicorn
@@ -18,31 +17,7 @@ from fastapi.testclient import TestClient
 
 sys.path.insert(0, str(Path(__file__).parent / "support"))
 
-from applications_under_test import ACCELERATED, KINDS, NOT_ACCELERATED, maker_of
-
-CORS_OF_THE_PLATFORM = "the platform's CORS rules are applied beside those of the application"
-KNOWN_DIFFERENCES: Final = {
-    "test_a_preflight_request_is_answered_by_own_rules[{}-http://localhost:3000]": (
-        CORS_OF_THE_PLATFORM
-    ),
-    "test_another_origin_is_refused[{}-https://shop.example]": CORS_OF_THE_PLATFORM,
-    "test_another_origin_is_refused[{}-http://localhost:3000]": CORS_OF_THE_PLATFORM,
-    "test_an_origin_of_this_machine_is_another_origin_too[{}]": CORS_OF_THE_PLATFORM,
-    "test_a_route_may_answer_options_itself[{}]": CORS_OF_THE_PLATFORM,
-    "test_security_schemes_are_those_of_the_application[{}]": (
-        "the platform's security schemes replace those of the application in the document"
-    ),
-}
-"""Tests that fail on the platform, and why; one that passes fails, so that it is removed here."""
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Expects the known differences."""
-    for kind in (ACCELERATED, NOT_ACCELERATED):
-        for name, reason in KNOWN_DIFFERENCES.items():
-            for item in items:
-                if item.name == name.format(kind):
-                    item.add_marker(pytest.mark.xfail(reason=reason, strict=True))
+from applications_under_test import KINDS, maker_of
 
 
 @pytest.fixture(params=KINDS)

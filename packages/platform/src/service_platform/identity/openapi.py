@@ -12,19 +12,19 @@ from service_platform.settings import PlatformSettings
 
 
 def describe_security(document: dict[str, Any], settings: PlatformSettings) -> None:
-    """Change `document` in place.
+    """Describe the platform's security schemes in an OpenAPI document, changing it in place.
 
-    Both security schemes are declared, each protected operation lists both, and 401 and 403 are
-    among its answers.
+    Where one of them is used both are declared, each operation that demands a token lists both,
+    and 401 and 403 are among its answers. Schemes and requirements of the service stay.
     """
+    schemes = document.get("components", {}).get("securitySchemes", {})
+    if schemes.keys().isdisjoint((OAUTH2_SCHEME, BEARER_SCHEME)):
+        return
     scopes: set[str] = set()
     for path in document.get("paths", {}).values():
         for operation in path.values():
-            if operation.get("security"):
+            if isinstance(operation, dict) and operation.get("security"):
                 scopes |= _describe_operation(operation)
-    schemes = document.get("components", {}).get("securitySchemes", {})
-    if not schemes:
-        return
     schemes[OAUTH2_SCHEME] = {
         "type": "oauth2",
         "description": "Log in with address and password; leave client id and secret empty.",
@@ -47,8 +47,15 @@ def describe_security(document: dict[str, Any], settings: PlatformSettings) -> N
 def _describe_operation(operation: dict[str, Any]) -> set[str]:
     """List both schemes and the answers of a refused token; return the scopes demanded."""
     demanded = {name: names for entry in operation["security"] for name, names in entry.items()}
+    if demanded.keys().isdisjoint((OAUTH2_SCHEME, BEARER_SCHEME)):
+        return set()
     scopes, roles = demanded.get(OAUTH2_SCHEME, []), demanded.get(BEARER_SCHEME, [])
-    operation["security"] = [{OAUTH2_SCHEME: scopes}, {BEARER_SCHEME: roles}]
+    others = [
+        entry
+        for entry in operation["security"]
+        if not entry.keys() & {OAUTH2_SCHEME, BEARER_SCHEME}
+    ]
+    operation["security"] = [{OAUTH2_SCHEME: scopes}, {BEARER_SCHEME: roles}, *others]
     problems = (Unauthorized, Forbidden) if scopes or roles else (Unauthorized,)
     for status, answer in responses(*problems).items():
         operation["responses"].setdefault(str(status), answer)
