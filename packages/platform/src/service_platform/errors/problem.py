@@ -89,10 +89,8 @@ class Problem(HTTPException):
         }
         if self.details is not None:
             content["details"] = self.details
-        for name, value in self.extensions.items():
-            if name not in _FACTS:
-                content[name] = value
-        return orjson.dumps(content, default=str, option=orjson.OPT_NON_STR_KEYS)
+        extensions = {name: value for name, value in self.extensions.items() if name not in _FACTS}
+        return orjson.dumps(content | extensions, default=str, option=orjson.OPT_NON_STR_KEYS)
 
     def response(self, *, base_url: str, request_id: str) -> Response:
         """The complete answer."""
