@@ -355,7 +355,7 @@ async def change_roles(database: Database, email: str) -> None:
                         assert account_id is not None
                         await repository.account_to_change(session, account_id)
                         changed = await repository.change_account(session, account_id, roles=roles)
-                        await events.tell(session, "updated", changed)
+                        await events.publish_change(session, "updated", changed)
                         await session.commit()
                     break
                 except (SQLAlchemyError, OSError):

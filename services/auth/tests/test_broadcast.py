@@ -12,8 +12,9 @@ from services.auth.tests.conftest import AUTH, Person, eventually
 from sqlalchemy import func, select, update
 
 from auth import broadcast as broadcast_module
-from auth.broadcast import Broadcast, clean
+from auth.broadcast import Broadcast
 from auth.models import RevocationRecord, Session
+from auth.retention import Retention
 from auth.settings import AuthSettings
 from service_platform.database import Database
 from service_platform.identity.revocation import STREAM
@@ -29,14 +30,14 @@ def settings(service_environment: dict[str, str]) -> AuthSettings:
 
 @asynccontextmanager
 async def broadcasting(settings: AuthSettings, database: Database) -> AsyncIterator[Broadcast]:
-    redis = RedisClient(settings)
-    made = Broadcast(settings, database, redis)
+    redis_client = RedisClient(settings)
+    made = Broadcast(settings, database, redis_client)
     await made.start()
     try:
         yield made
     finally:
         await made.stop()
-        await redis.stop()
+        await redis_client.stop()
 
 
 def told(url: str) -> list[str]:
@@ -150,7 +151,6 @@ async def test_the_stream_is_trimmed(
 async def test_what_concerns_no_living_token_is_deleted(
     settings: AuthSettings, database: Database
 ) -> None:
-    broadcast = Broadcast(settings, database, RedisClient(settings))
     async with database.session() as session:
         for until, published in ((1, True), (1, False), (2**40, True)):
             session.add(
@@ -163,24 +163,26 @@ async def test_what_concerns_no_living_token_is_deleted(
                 )
             )
         await session.commit()
-    async with database.engine.begin() as connection:
-        await clean(connection)
-        left = await connection.scalar(select(func.count()).select_from(RevocationRecord))
+    await database.run(Retention(settings, database).clean_batch)
+    async with database.session() as session:
+        left = await session.scalar(select(func.count()).select_from(RevocationRecord))
     assert left == 2
-    await broadcast.check()
 
 
-async def test_old_sessions_are_deleted(person: Person, database: Database) -> None:
+async def test_old_sessions_are_deleted(
+    person: Person, settings: AuthSettings, database: Database
+) -> None:
     await person.log_in()
-    async with database.engine.begin() as connection:
+    async with database.session() as session:
         oldest = select(func.min(Session.created_at)).scalar_subquery()
-        await connection.execute(
+        await session.execute(
             update(Session)
             .where(Session.created_at == oldest)
             .values(idle_until=func.now() - timedelta(days=31))
         )
-        await clean(connection)
-        assert await connection.scalar(select(func.count()).select_from(Session)) == 1
+        await Retention(settings, database).clean_batch(session)
+        assert await session.scalar(select(func.count()).select_from(Session)) == 1
+        await session.commit()
     assert (await person.me()).status_code == 200
 
 

@@ -75,6 +75,9 @@ async def test_mistakes_are_told_in_one_sentence(client: AsyncClient, run: Run) 
         (("create-client", "a:b"), "A client id has 1 to 64 printable characters, and no colon."),
         (("create-client", "a", "--grant", "implicit"), "There is no grant type implicit; there"),
         (("create-client", "a", "--public", "--grant", "client_credentials"), "A public client"),
+        (("create-client", "a", "--grant", "password"), "Name the scopes that logins by this"),
+        (("create-client", "a", "--public"), "Name the scopes that logins by this client"),
+        (("create-client", "a", "--scope", "a b"), "'a b' is not one scope; repeat --scope"),
         (("delete-client", "nobody"), "There is no client nobody."),
         (("rotate-client-secret", "nobody"), "There is no client nobody with a secret."),
         (("grant-admin", "nobody@example.com"), "There is no account nobody@example.com."),
@@ -87,7 +90,9 @@ async def test_an_admin_is_made_and_unmade(client: AsyncClient, person: Person, 
     await run_beside(run, "grant-admin", person.email)
     person.tokens = (await person.refresh()).json()
     assert (await client.get(f"{AUTH}/accounts", headers=person.headers)).status_code == 200
-    await run_beside(run, "withdraw-admin", person.email)
+    alone = await asyncio.to_thread(lambda: run("withdraw-admin", person.email, status=1))
+    assert "is the only active admin" in alone.stderr
+    await run_beside(run, "withdraw-admin", person.email, "--force")
 
     async def out() -> bool:
         answer = await client.get(f"{AUTH}/accounts", headers=person.headers)
@@ -135,7 +140,7 @@ async def test_a_secret_key_is_replaced(client: AsyncClient, run: Run) -> None:
     said = await run_beside(run, "reencrypt-keys", **changed)
     assert said.startswith("1 keys were")
     alone = await asyncio.to_thread(lambda: run("rotate-keys", status=1))
-    assert "No SECRET_KEY or SECRET_KEY_FALLBACKS opens the value." in alone.stderr
+    assert "Neither SECRET_KEY nor SECRET_KEY_FALLBACKS opens the value" in alone.stderr
     assert "is published" in await run_beside(run, "rotate-keys", SECRET_KEY="n" * 40)
 
 

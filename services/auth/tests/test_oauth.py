@@ -48,7 +48,7 @@ async def test_metadata_describes_the_running_configuration(
     assert metadata["token_endpoint"] == f"{issuer}{TOKEN}"
     assert metadata["jwks_uri"] == f"{issuer}/.well-known/jwks.json"
     assert metadata["grant_types_supported"] == ["password", "refresh_token", "client_credentials"]
-    assert metadata["response_types_supported"] == []
+    assert metadata["response_types_supported"] == ["none"]
     assert "items:write" in metadata["scopes_supported"]
 
 

@@ -11,14 +11,15 @@ from pydantic import SecretStr
 from sqlalchemy import func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from auth import signing_keys
+from auth import key_pairs, key_rotation
 from auth.encryption import DecryptionError, SecretBox
+from auth.key_rotation import RotationUnderWayError
 from auth.models import SigningKey
 from auth.settings import AuthSettings
-from auth.signing_keys import RotationUnderWayError, SigningKeys
+from auth.signing_keys import SigningKeys
 from service_platform.database import Database
 from service_platform.identity import KeysUnavailable
-from service_platform.resources import HealthCheckError
+from service_platform.resources import HealthCheckError, StartError
 
 OLD, NEW = "o" * 40, "n" * 40
 
@@ -47,12 +48,13 @@ def signer_of(keys: SigningKeys) -> str:
 
 
 def published(keys: SigningKeys) -> set[str]:
-    return {key["kid"] for key in keys.document()["keys"]}
+    return {key["kid"] for key in keys.public_jwks()}
 
 
 async def rotate(database: Database, settings: AuthSettings, **options: Any) -> str:
-    async with database.engine.begin() as connection:
-        identifier, _ = await signing_keys.rotate(connection, settings, **options)
+    async with database.session() as session:
+        identifier, _ = await key_rotation.rotate(session, settings, **options)
+        await session.commit()
     return identifier
 
 
@@ -86,7 +88,7 @@ async def test_the_private_key_is_not_readable_in_the_database(
     assert b"PRIVATE" not in row.private_key
     assert "d" not in row.public_key
     with pytest.raises(DecryptionError):
-        SecretBox([NEW], signing_keys.PURPOSE).decrypt(row.private_key, bound_to=row.id)
+        SecretBox([NEW], key_pairs.PURPOSE).decrypt(row.private_key, bound_to=row.id)
 
 
 async def test_a_new_key_is_published_before_it_signs_and_the_old_one_after(
@@ -106,7 +108,7 @@ async def test_a_new_key_is_published_before_it_signs_and_the_old_one_after(
     await shift(database, settings.access_token_expire_minutes * 60)
     await keys.reload()
     assert published(keys) == {old, new}
-    await shift(database, signing_keys.EXPIRY_MARGIN.total_seconds())
+    await shift(database, key_rotation.EXPIRY_MARGIN.total_seconds())
     await keys.reload()
     assert published(keys) == {new}
 
@@ -164,7 +166,7 @@ async def encrypted_by(connection: AsyncConnection, secret: str) -> bool:
     row = (await connection.execute(select(SigningKey))).first()
     assert row is not None
     try:
-        SecretBox([secret], signing_keys.PURPOSE).decrypt(row.private_key, bound_to=row.id)
+        SecretBox([secret], key_pairs.PURPOSE).decrypt(row.private_key, bound_to=row.id)
     except DecryptionError:
         return False
     return True
@@ -180,12 +182,14 @@ async def test_the_secret_key_can_be_replaced(settings: AuthSettings, database: 
     between = SigningKeys(changed, database)
     await between.start()
     assert signer_of(between) == signer
-    async with database.engine.begin() as connection:
+    async with database.session() as session:
+        connection = await session.connection()
         assert await encrypted_by(connection, OLD)
-        assert await signing_keys.reencrypt(connection, changed) == 1
-        assert await signing_keys.reencrypt(connection, changed) == 0
+        assert await key_rotation.reencrypt(session, changed) == 1
+        assert await key_rotation.reencrypt(session, changed) == 0
         assert await encrypted_by(connection, NEW)
         assert not await encrypted_by(connection, OLD)
+        await session.commit()
     after = replica(settings, database, secret_key=SecretStr(NEW))
     await after.start()
     assert signer_of(after) == signer
@@ -196,12 +200,14 @@ async def test_the_secret_key_can_be_replaced(settings: AuthSettings, database: 
         await each.stop()
 
 
-async def test_without_a_fitting_secret_key_the_service_is_not_ready(
+async def test_without_a_fitting_secret_key_the_service_does_not_start(
     keys: SigningKeys, settings: AuthSettings, database: Database
 ) -> None:
     stranger = replica(settings, database, secret_key=SecretStr(NEW))
-    await stranger.start()
-    with pytest.raises(HealthCheckError, match="signing_keys_unavailable"):
+    with pytest.raises(StartError, match=r"set the earlier one in SECRET_KEY_FALLBACKS"):
+        await stranger.start()
+    # Where the keys are found only later, the service is not ready.
+    with pytest.raises(HealthCheckError, match="signing_keys_not_decryptable"):
         await stranger.check()
     with pytest.raises(KeysUnavailable):
         stranger.sign({})
@@ -216,7 +222,7 @@ async def test_rs256_is_a_setting_and_excludes_the_rest(
     rsa = replica(settings, database, jwt_algorithm="RS256")
     await rsa.start()
     assert jws.extract_compact(rsa.sign({}).encode()).headers()["alg"] == "RS256"
-    assert {key["alg"] for key in rsa.document()["keys"]} == {"RS256"}
+    assert {key["alg"] for key in rsa.public_jwks()} == {"RS256"}
     assert await rsa.key(signer_of(keys)) is None
     await rsa.stop()
 
@@ -225,7 +231,7 @@ async def test_old_keys_are_forgotten_in_the_end(
     keys: SigningKeys, database: Database, settings: AuthSettings
 ) -> None:
     await rotate(database, settings, emergency=True)
-    await shift(database, signing_keys.FORGET_AFTER.total_seconds() + 1)
+    await shift(database, key_rotation.KEPT.total_seconds() + 1)
     await rotate(database, settings)
     async with database.engine.connect() as connection:
         assert await connection.scalar(select(func.count()).select_from(SigningKey)) == 2

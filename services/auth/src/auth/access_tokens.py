@@ -1,8 +1,7 @@
 """Access tokens as auth makes them (RFC 9068)."""
 
 import time
-from collections.abc import Iterable
-from typing import Any
+from typing import Any, Protocol
 from uuid import UUID
 
 from auth.settings import ACCOUNT_SCOPE, AuthSettings
@@ -10,58 +9,72 @@ from auth.signing_keys import SigningKeys
 from service_platform.ids import new_id
 
 
-class AccessTokens:
-    """Makes access tokens of accounts and of clients.
+class TokenSubject(Protocol):
+    """What of an account goes into its tokens."""
 
-    Args:
-        settings: issuer, audiences and lifetime.
-        keys: signs.
+    @property
+    def id(self) -> UUID:
+        """The account's id."""
+
+    @property
+    def email(self) -> str:
+        """The account's address."""
+
+    @property
+    def full_name(self) -> str | None:
+        """The name of the person."""
+
+    @property
+    def roles(self) -> list[str]:
+        """What the account is, such as `admin`."""
+
+
+def lifetime_seconds(settings: AuthSettings) -> int:
+    """Return how long an access token lives."""
+    return settings.access_token_expire_minutes * 60
+
+
+def account_token(
+    settings: AuthSettings,
+    keys: SigningKeys,
+    account: TokenSubject,
+    *,
+    client_id: str,
+    scope: str,
+    session_id: UUID,
+) -> str:
+    """Make a token for an account's session; it carries what services need to know the person.
+
+    Roles go with the scope `account` only: an admin who gives a tool a token for reading items
+    does not make the tool an admin.
     """
+    acts_as_account = ACCOUNT_SCOPE in scope.split()
+    claims = _claims(settings, account.id, client_id, scope) | {
+        "roles": list(account.roles) if acts_as_account else [],
+        "sid": str(session_id),
+        "email": account.email,
+    }
+    if account.full_name:
+        claims["name"] = account.full_name
+    return keys.sign(claims)
 
-    def __init__(self, settings: AuthSettings, keys: SigningKeys) -> None:
-        self._settings = settings
-        self._keys = keys
-        self.lifetime = settings.access_token_expire_minutes * 60
 
-    def for_account(
-        self,
-        account_id: UUID,
-        *,
-        email: str,
-        full_name: str | None,
-        roles: Iterable[str],
-        client_id: str,
-        scope: str,
-        session_id: UUID,
-    ) -> str:
-        """A token for an account's session; it carries what services need to know the person.
+def client_token(
+    settings: AuthSettings, keys: SigningKeys, subject: UUID, *, client_id: str, scope: str
+) -> str:
+    """Make a token for a client itself (client credentials): no session, no roles."""
+    return keys.sign(_claims(settings, subject, client_id, scope) | {"roles": []})
 
-        Roles go with the scope `account` only: an admin who gives a tool a token for reading items
-        does not make the tool an admin.
-        """
-        acts_as_account = ACCOUNT_SCOPE in scope.split()
-        claims = self._claims(account_id, client_id, scope) | {
-            "roles": list(roles) if acts_as_account else [],
-            "sid": str(session_id),
-            "email": email,
-        }
-        if full_name:
-            claims["name"] = full_name
-        return self._keys.sign(claims)
 
-    def for_client(self, subject: UUID, *, client_id: str, scope: str) -> str:
-        """A token for a client itself (client credentials): no session, no roles."""
-        return self._keys.sign(self._claims(subject, client_id, scope) | {"roles": []})
-
-    def _claims(self, subject: UUID, client_id: str, scope: str) -> dict[str, Any]:
-        now = int(time.time())
-        return {
-            "iss": self._settings.jwt_issuer,
-            "sub": str(subject),
-            "aud": self._settings.token_audiences,
-            "exp": now + self.lifetime,
-            "iat": now,
-            "jti": str(new_id()),
-            "client_id": client_id,
-            "scope": scope,
-        }
+def _claims(settings: AuthSettings, subject: UUID, client_id: str, scope: str) -> dict[str, Any]:
+    now = int(time.time())
+    return {
+        "iss": settings.jwt_issuer,
+        "sub": str(subject),
+        "aud": settings.token_audiences,
+        "exp": now + lifetime_seconds(settings),
+        "iat": now,
+        "jti": str(new_id()),
+        "client_id": client_id,
+        "scope": scope,
+    }

@@ -1,11 +1,13 @@
 """The auth service: accounts, tokens, sessions and signing keys."""
 
-from auth import oauth_routes, routes
-from auth.access_tokens import AccessTokens
+from auth import audit_routes, oauth_routes, routes
 from auth.broadcast import Broadcast
-from auth.grants import Grants
+from auth.oauth_errors import OAuthError, handle_oauth_error
+from auth.openapi import describe_oauth_errors
 from auth.passwords import PasswordHasher
-from auth.service import Accounts
+from auth.refresh_tokens import RefreshTokens
+from auth.resources import AuthResources
+from auth.retention import Retention
 from auth.settings import AuthSettings
 from auth.signing_keys import SigningKeys
 from auth.throttle import LoginThrottle
@@ -27,22 +29,31 @@ def create_app(settings: AuthSettings | None = None) -> platform.ServiceApp:
     verifier = TokenVerifier(settings, keys=keys)
     hasher = PasswordHasher(settings)
     broadcast = Broadcast(settings, database, redis)
-    relay = Relay(settings, database, stream=STREAM)
     app = platform.create_app(
         settings,
-        routers=[oauth_routes.router, routes.router],
+        routers=[oauth_routes.router, routes.router, audit_routes.router],
         unversioned_routers=[oauth_routes.well_known],
-        resources=[database, redis, keys, verifier, hasher, broadcast, relay],
+        resources=[
+            database,
+            redis,
+            keys,
+            verifier,
+            hasher,
+            broadcast,
+            Relay(settings, database, stream=STREAM),
+            Retention(settings, database),
+        ],
+        exception_handlers={OAuthError: handle_oauth_error},
     )
-    throttle = LoginThrottle(settings.secret_keys, lambda: redis.client)
-    app.state.accounts = Accounts(database, hasher, throttle, broadcast)
-    app.state.grants = Grants(
-        settings,
+    app.state.auth = AuthResources(
+        settings=settings,
         database=database,
         hasher=hasher,
-        throttle=throttle,
-        access_tokens=AccessTokens(settings, keys),
-        broadcast=broadcast,
+        throttle=LoginThrottle(settings.secret_keys, lambda: redis.client),
+        keys=keys,
+        refresh_tokens=RefreshTokens(settings.secret_keys),
         verifier=verifier,
+        broadcast=broadcast,
     )
+    describe_oauth_errors(app, settings.api_v1_prefix)
     return app

@@ -1,50 +1,47 @@
-"""Tells every service which sessions and accounts are over.
+"""Publishes revocations: tells every service which sessions and accounts are over.
 
 A revocation is a row written in the transaction of the change (`record`). Right after the commit it
-is appended to the Redis stream that all services follow; while Redis is away it waits here, and a
-Redis that came back without its data gets everything again that still matters.
+is appended to the Redis stream that all services follow; while Redis is away it waits in the table,
+and a Redis that came back without its data gets everything again that still matters.
 """
 
 import asyncio
 import time
-from datetime import timedelta
 from typing import Any, Final, cast
 from uuid import UUID
 
 from prometheus_client import Counter
 from redis.asyncio import Redis
-from redis.exceptions import RedisError
-from sqlalchemy import delete, event, func, insert, select, update
-from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
+from sqlalchemy import event
+from sqlalchemy.ext.asyncio import AsyncSession
 
-from auth.models import RevocationRecord, Session
+from auth import repository
+from auth.repository import RevocationRow
 from auth.settings import AuthSettings
-from service_platform import tasks
+from service_platform.background import TaskSupervisor
 from service_platform.database import Database
 from service_platform.identity.revocation import STREAM, Kind, Revocation
 from service_platform.ids import new_id
-from service_platform.logging import get_logger
 from service_platform.redis_client import RedisClient
 
 POLL_SECONDS: Final = 1.0
-"""How often rows of a replica that died before it could tell them are looked for."""
+"""How often rows of a replica that died before it could publish them are looked for."""
 
 BATCH: Final = 200
 MARGIN_SECONDS: Final = 60
 """How much longer than a token lives its revocation is kept: clocks differ."""
 
-CLEAN_SECONDS: Final = 600.0
-SESSIONS_KEPT: Final = timedelta(days=30)
-CLEAN_BATCH: Final = 1_000
-
-told = Counter("auth_revocations_told_total", "Revocations appended to the stream.")
-
-log = get_logger("auth.broadcast")
+published = Counter("auth_revocations_told_total", "Revocations appended to the stream.")
 
 
 class Broadcast:
-    """Brings revocations from the table to the stream, and cleans up behind; a resource."""
+    """Moves revocations from the table to the stream for as long as the process lives; a resource.
+
+    Args:
+        settings: how long a token lives.
+        database: has the table; must start before and stop after this.
+        redis: has the stream.
+    """
 
     name = "broadcast"
     critical = False
@@ -54,22 +51,19 @@ class Broadcast:
         self._database = database
         self._redis = redis
         self._wanted = asyncio.Event()
-        self._tasks: list[asyncio.Task[None]] = []
+        self._tasks = TaskSupervisor("broadcast")
 
     async def start(self) -> None:
-        """Begin."""
-        self._tasks = [
-            asyncio.create_task(self._run(), name="revocation-broadcast"),
-            asyncio.create_task(self._clean(), name="auth-retention"),
-        ]
+        """Begin to publish."""
+        self._tasks.every(POLL_SECONDS, self._publish, wake=self._wanted)
 
     async def stop(self) -> None:
-        """End; what is not told yet is told by another replica, or at the next start."""
-        await tasks.end(*self._tasks)
-        self._tasks = []
+        """End; what is unpublished is published by another replica, or after the next start."""
+        await self._tasks.stop()
 
     async def check(self) -> None:
-        """Always healthy: Redis and the database report themselves."""
+        """Raise `HealthCheckError` while revocations cannot be published; they wait safely."""
+        self._tasks.check()
 
     async def record(
         self,
@@ -80,74 +74,48 @@ class Broadcast:
         at: int | None = None,
         spared: UUID | None = None,
     ) -> None:
-        """Write a revocation in the caller's transaction; it is told once that is committed.
+        """Write a revocation in the caller's transaction; it is published once that is committed.
 
         Args:
             session: the unit of work.
             kind: see `Revocation`.
             subject: see `Revocation`.
-            at: see `Revocation`; the present moment unless told.
+            at: see `Revocation`; the present moment where omitted.
             spared: see `Revocation`.
         """
-        await session.execute(
-            insert(RevocationRecord).values(**self._row(kind, subject, at, spared))
+        now = time.time()
+        revocation = RevocationRow(
+            id=new_id(),
+            kind=kind,
+            subject=subject,
+            at=at if at is not None else int(now * 1000),
+            until=int(now) + self._lifetime,
+            spared=spared,
         )
+        await repository.add_revocation(session, revocation)
         event.listen(session.sync_session, "after_commit", self._committed, once=True)
 
-    def _row(self, kind: Kind, subject: UUID | None, at: int | None, spared: UUID | None) -> Any:
-        now = time.time()
-        return {
-            "id": new_id(),
-            "kind": kind,
-            "subject": subject,
-            "at": at if at is not None else int(now * 1000),
-            "until": int(now) + self._lifetime,
-            "spared": spared,
-        }
-
-    def _committed(self, _: object) -> None:
+    def _committed(self, _session: object) -> None:
         self._wanted.set()
 
-    async def _run(self) -> None:
-        failing = False
-        while True:
-            try:
-                async with asyncio.timeout(POLL_SECONDS):
-                    await self._wanted.wait()
-            except TimeoutError:
-                pass
-            self._wanted.clear()
-            try:
-                await self._repeat_what_redis_lost()
-                while await self.tell():
-                    pass
-                failing = False
-            except (RedisError, SQLAlchemyError, OSError, TimeoutError) as error:
-                if not failing:
-                    log.warning("revocations_not_told", error=type(error).__name__)
-                failing = True
+    async def _publish(self) -> None:
+        """Publish everything that waits, after what Redis may have lost."""
+        if not await self._client().exists(STREAM):
+            await self._database.run(repository.publish_again)
+        while await self.publish_batch():
+            pass
 
-    async def tell(self) -> bool:
-        """Append waiting revocations to the stream; says whether there may be more.
+    async def publish_batch(self) -> bool:
+        """Append waiting revocations to the stream; returns whether there may be more.
 
-        Replicas share the work. Told twice (a crash between stream and commit) does no harm.
+        Replicas share the work. Published twice (a crash between stream and commit) does no harm.
         """
-        waiting = (
-            select(RevocationRecord)
-            .where(RevocationRecord.published_at.is_(None))
-            .order_by(RevocationRecord.id)
-            .limit(BATCH)
-            .with_for_update(skip_locked=True)
-        )
-        async with self._database.engine.begin() as connection:
-            rows = (await connection.execute(waiting)).all()
+        async with self._database.session() as session:
+            rows = await repository.unpublished_revocations(session, BATCH)
             if rows:
                 await self._append([_revocation(row) for row in rows])
-                await connection.execute(
-                    update(RevocationRecord)
-                    .where(RevocationRecord.id.in_([row.id for row in rows]))
-                    .values(published_at=func.now())
-                )
+                await repository.mark_published(session, [row.id for row in rows])
+                await session.commit()
         return len(rows) == BATCH
 
     async def _append(self, revocations: list[Revocation]) -> None:
@@ -157,52 +125,17 @@ class Broadcast:
             fields = cast("dict[Any, Any]", revocation.fields())
             pipeline.xadd(STREAM, fields, minid=oldest, approximate=True)
         await pipeline.execute()
-        told.inc(len(revocations))
-
-    async def _repeat_what_redis_lost(self) -> None:
-        """Where the stream is gone, tell again whatever still concerns a living token."""
-        if await self._client().exists(STREAM):
-            return
-        async with self._database.engine.begin() as connection:
-            await connection.execute(
-                update(RevocationRecord)
-                .where(
-                    RevocationRecord.until > int(time.time()),
-                    RevocationRecord.published_at.is_not(None),
-                )
-                .values(published_at=None)
-            )
+        published.inc(len(revocations))
 
     def _client(self) -> "Redis":
         return self._redis.client
 
-    async def _clean(self) -> None:
-        """Delete what nobody needs any more, in small steps."""
-        while True:
-            try:
-                async with self._database.engine.begin() as connection:
-                    await clean(connection)
-            except (SQLAlchemyError, OSError) as error:
-                log.warning("cleaning_failed", error=type(error).__name__)
-            await asyncio.sleep(CLEAN_SECONDS)
 
-
-async def clean(connection: AsyncConnection) -> None:
-    """Delete revocations that concern no living token and sessions that ended long ago."""
-    await connection.execute(
-        delete(RevocationRecord).where(
-            RevocationRecord.until < int(time.time()), RevocationRecord.published_at.is_not(None)
-        )
-    )
-    over = (
-        select(Session.id)
-        .where(func.coalesce(Session.ended_at, Session.idle_until) < func.now() - SESSIONS_KEPT)
-        .limit(CLEAN_BATCH)
-    )
-    await connection.execute(delete(Session).where(Session.id.in_(over)))
-
-
-def _revocation(row: Any) -> Revocation:
+def _revocation(row: RevocationRow) -> Revocation:
     return Revocation(
-        kind=row.kind, subject=row.subject, at=row.at, until=row.until, spared=row.spared
+        kind=cast("Kind", row.kind),
+        subject=row.subject,
+        at=row.at,
+        until=row.until,
+        spared=row.spared,
     )

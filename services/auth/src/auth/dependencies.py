@@ -1,40 +1,32 @@
-"""What auth's routes ask for."""
+"""What auth's routes ask for: resources, the caller, the owner of an account, an admin."""
 
 from dataclasses import dataclass
 from typing import Annotated
-from urllib.parse import parse_qsl
 
 from fastapi import Depends, Request
 
 from auth import repository
-from auth.clients import OAuthClient, authenticate
-from auth.grants import Caller, Grants
-from auth.oauth_errors import OAuthError
-from auth.repository import Record
-from auth.service import Accounts
+from auth.caller import Caller
+from auth.repository import AccountRow
+from auth.repository.admins import ADMIN
+from auth.resources import AuthResources
 from auth.settings import ACCOUNT_SCOPE
 from service_platform.context import SCOPE_KEY, RequestContext
 from service_platform.database.session import DbReader
 from service_platform.errors import Forbidden, Unauthorized
-from service_platform.identity import Principal, RequireScope
+from service_platform.identity import Principal, RequireRole, RequireScope
 
-FORM_TYPE = b"application/x-www-form-urlencoded"
-MAX_FIELDS = 32
-
-
-async def _accounts(request: Request) -> Accounts:
-    accounts: Accounts = request.app.state.accounts
-    return accounts
+Admin = Annotated[Principal, RequireRole(ADMIN)]
 
 
-async def _grants(request: Request) -> Grants:
-    grants: Grants = request.app.state.grants
-    return grants
+async def _resources(request: Request) -> AuthResources:
+    resources: AuthResources = request.app.state.auth
+    return resources
 
 
 async def _caller(request: Request) -> Caller:
     context: RequestContext = request.scope[SCOPE_KEY]
-    agent = context.headers.get(b"user-agent", b"").decode("latin-1")
+    agent = request.headers.get("user-agent", "")
     printable = "".join(character for character in agent if character.isprintable())
     return Caller(context.client_address, printable or None)
 
@@ -44,13 +36,13 @@ class Owner:
     """The account a request is made by, read from the database for this request."""
 
     principal: Principal
-    account: Record
+    account: AccountRow
 
 
 async def _owner(
     principal: Annotated[Principal, RequireScope(ACCOUNT_SCOPE)], reader: DbReader
 ) -> Owner:
-    """Whoever acts on their own account.
+    """Find the account that acts on itself.
 
     Raises:
         Forbidden: for a client's own token.
@@ -64,39 +56,8 @@ async def _owner(
     return Owner(principal, account)
 
 
-async def read_form(request: Request) -> dict[str, str]:
-    """The parameters of an OAuth request (RFC 6749, section 3.2).
-
-    Raises:
-        OAuthError: `invalid_request` where it is no form, or a parameter is there twice.
-    """
-    context: RequestContext = request.scope[SCOPE_KEY]
-    kind = context.headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
-    if kind != FORM_TYPE:
-        raise OAuthError("invalid_request", f"Send a form: Content-Type {FORM_TYPE.decode()}.")
-    body = await request.body()
-    try:
-        pairs = parse_qsl(
-            body.decode("utf-8"),
-            keep_blank_values=True,
-            errors="strict",
-            max_num_fields=MAX_FIELDS,
-        )
-    except ValueError:
-        raise OAuthError("invalid_request", "The form cannot be read.") from None
-    form = dict(pairs)
-    if len(form) != len(pairs):
-        raise OAuthError("invalid_request", "A parameter is there more than once.")
-    return form
-
-
-async def identify_client(request: Request, reader: DbReader, form: dict[str, str]) -> OAuthClient:
-    """The client behind an OAuth request; see `clients.authenticate`."""
-    context: RequestContext = request.scope[SCOPE_KEY]
-    return await authenticate(reader, context.headers.get(b"authorization"), form)
-
-
-TheAccounts = Annotated[Accounts, Depends(_accounts)]
-TheGrants = Annotated[Grants, Depends(_grants)]
-TheCaller = Annotated[Caller, Depends(_caller)]
+Resources = Annotated[AuthResources, Depends(_resources)]
+CurrentCaller = Annotated[Caller, Depends(_caller)]
 CurrentOwner = Annotated[Owner, Depends(_owner)]
+
+__all__ = ["Admin", "CurrentCaller", "CurrentOwner", "Owner", "Resources"]

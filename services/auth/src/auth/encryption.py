@@ -39,7 +39,7 @@ class SecretBox:
         return FORMAT + nonce + self._ciphers[0].encrypt(nonce, value, bound_to.encode())
 
     def decrypt(self, value: bytes, *, bound_to: str) -> tuple[bytes, bool]:
-        """Decrypt; also says whether it took a predecessor of the key in use.
+        """Decrypt; also returns whether it took a predecessor of the key in use.
 
         Raises:
             DecryptionError: where no key fits, or the value was changed.
@@ -51,9 +51,12 @@ class SecretBox:
                     return cipher.decrypt(nonce, ciphertext, bound_to.encode()), position > 0
                 except (InvalidTag, ValueError):
                     continue
-        raise DecryptionError("No SECRET_KEY or SECRET_KEY_FALLBACKS opens the value.")
+        raise DecryptionError(
+            "Neither SECRET_KEY nor SECRET_KEY_FALLBACKS opens the value; set the key it was "
+            "encrypted by in SECRET_KEY_FALLBACKS."
+        )
 
 
 def derived_key(secret: str, purpose: str) -> bytes:
-    """A 256-bit key for one purpose (HKDF, RFC 5869)."""
+    """Derive a 256-bit key for one purpose (HKDF, RFC 5869)."""
     return HKDF(SHA256(), 32, salt=None, info=f"auth/{purpose}".encode()).derive(secret.encode())

@@ -1,14 +1,14 @@
-"""What auth tells other services about accounts, and the state of all of them for a rebuild."""
+"""Events about accounts for other services, and the state of all accounts for a rebuild."""
 
 from collections.abc import Sequence
 from typing import Final, Literal
 from uuid import UUID
 
-from sqlalchemy import func, insert, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from auth.models import Account, ClosedAccount
-from auth.repository import ACCOUNT_COLUMNS, Record
+from auth import audit, repository
+from auth.audit import AuditEvent
+from auth.repository import AccountRow
 from service_platform.events import Event, publish
 from service_platform.events.accounts import (
     STREAM,
@@ -25,9 +25,14 @@ _STATES: Final[dict[str, type[AccountState]]] = {
     "registered": AccountRegistered,
     "updated": AccountUpdated,
 }
+_AUDIT_EVENTS: Final[dict[Change, AuditEvent]] = {
+    "registered": AuditEvent.ACCOUNT_REGISTERED,
+    "updated": AuditEvent.ACCOUNT_UPDATED,
+    "closed": AuditEvent.ACCOUNT_CLOSED,
+}
 
 
-async def tell(session: AsyncSession, change: Change, account: Record) -> None:
+async def publish_change(session: AsyncSession, change: Change, account: AccountRow) -> None:
     """Publish what happened to an account, in the transaction in which it happens.
 
     Args:
@@ -36,13 +41,14 @@ async def tell(session: AsyncSession, change: Change, account: Record) -> None:
         account: the account as it is now (or was, where it is closed).
     """
     if change == "closed":
-        await session.execute(insert(ClosedAccount).values(account_id=account.id))
+        await repository.add_closed_account(session, account.id)
         await publish(session, AccountClosed(account_id=account.id))
     else:
         await publish(session, _state(_STATES[change], account))
+    await audit.record(session, _AUDIT_EVENTS[change], account=account.id)
 
 
-def _state(kind: type[AccountState], account: Record) -> AccountState:
+def _state(kind: type[AccountState], account: AccountRow) -> AccountState:
     return kind(
         account_id=account.id,
         email=account.email,
@@ -53,26 +59,11 @@ def _state(kind: type[AccountState], account: Record) -> AccountState:
     )
 
 
-async def _count(session: AsyncSession) -> int:
-    """Accounts there are and were."""
-    statement = select(
-        select(func.count()).select_from(Account).scalar_subquery()
-        + select(func.count()).select_from(ClosedAccount).scalar_subquery()
-    )
-    return await session.scalar(statement) or 0
-
-
 async def _page(
     session: AsyncSession, after: UUID | None, limit: int
 ) -> Sequence[tuple[UUID, Event]]:
-    """The state of accounts, closed ones too: a listener that missed the closing still has them."""
-    open_ones = select(*ACCOUNT_COLUMNS).order_by(Account.id).limit(limit)
-    closed_ones = select(ClosedAccount.account_id).order_by(ClosedAccount.account_id).limit(limit)
-    if after is not None:
-        open_ones = open_ones.where(Account.id > after)
-        closed_ones = closed_ones.where(ClosedAccount.account_id > after)
-    accounts = await session.execute(open_ones.with_for_update(read=True))
-    closed = await session.scalars(closed_ones)
+    """Return the state of accounts, closed ones too: a listener that missed it still has them."""
+    accounts, closed = await repository.states_after(session, after, limit)
     events: list[tuple[UUID, Event]] = [
         *((account.id, _state(AccountUpdated, account)) for account in accounts),
         *((account_id, AccountClosed(account_id=account_id)) for account_id in closed),
@@ -80,7 +71,7 @@ async def _page(
     return sorted(events, key=lambda each: each[0])[:limit]
 
 
-SNAPSHOT: Final = Snapshot(stream=STREAM, count=_count, page=_page)
+SNAPSHOT: Final = Snapshot(stream=STREAM, count=repository.count_accounts, page=_page)
 """For `python -m service_platform.events rebuild users`."""
 
-__all__ = ["SNAPSHOT", "Change", "tell"]
+__all__ = ["SNAPSHOT", "Change", "publish_change"]

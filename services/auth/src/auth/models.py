@@ -1,4 +1,4 @@
-"""Tables of auth: accounts, their sessions, OAuth clients, signing keys, what is to be told."""
+"""Tables of auth: accounts, sessions, OAuth clients, signing keys, revocations, the audit log."""
 
 import uuid
 from datetime import datetime
@@ -121,6 +121,32 @@ class RevocationRecord(Identified, Base):
 
     __table_args__ = (
         Index("ix_revocations_unpublished", "id", postgresql_where=text("published_at IS NULL")),
+    )
+
+
+class AuditEntry(Identified, Base):
+    """A security-relevant event, written in the transaction that causes it (see `audit.py`).
+
+    There are no foreign keys: it outlives accounts, sessions and clients.
+    """
+
+    __tablename__ = "audit"
+
+    occurred_at: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp())
+    event: Mapped[str]
+    account_id: Mapped[uuid.UUID | None]
+    actor_id: Mapped[uuid.UUID | None]
+    client_id: Mapped[str | None]
+    session_id: Mapped[uuid.UUID | None]
+    address: Mapped[str | None]
+    request_id: Mapped[str | None]
+    details: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'"))
+
+    __table_args__ = (
+        Index(None, "occurred_at", "id"),
+        Index(None, "event", "occurred_at"),
+        Index(None, "account_id", "occurred_at"),
+        Index(None, "actor_id", "occurred_at"),
     )
 
 

@@ -5,52 +5,59 @@ from uuid import UUID
 
 from fastapi import APIRouter, Query
 
-from auth import repository
-from auth.dependencies import CurrentOwner, TheAccounts, TheCaller
+from auth import accounts, administration, repository, sessions
+from auth.accounts import EmailTaken, WrongPassword
+from auth.administration import LastAdmin
+from auth.dependencies import Admin, CurrentCaller, CurrentOwner, Resources
+from auth.repository import AccountRow
 from auth.schemas import (
-    AccountChange,
-    AccountView,
-    PasswordChange,
-    Registration,
+    AccountCreate,
+    AccountRead,
+    AccountUpdate,
+    PasswordUpdate,
     SessionList,
-    SessionView,
+    SessionRead,
 )
-from auth.service import ADMIN, EmailTaken, WrongPassword
 from service_platform.database.session import DbReader, DbSession
 from service_platform.errors import Conflict, InvalidCursor, NotFound, responses
-from service_platform.identity import Principal, RequireRole
-from service_platform.pagination import Page, PageOf
+from service_platform.pagination import Page, PageOf, Slice
 from service_platform.ratelimit import limit
+from service_platform.text import OneLine
 
 router = APIRouter(prefix="/auth", tags=["accounts"])
-
-Admin = Annotated[Principal, RequireRole(ADMIN)]
 
 
 @router.post(
     "/register",
     status_code=201,
-    summary="Make an account",
+    summary="Register an account",
+    response_model=AccountRead,
     responses=responses(EmailTaken),
 )
 @limit("60/minute", by="address", fallback="10/minute")
-async def register(
-    registration: Registration, session: DbSession, accounts: TheAccounts
-) -> AccountView:
-    """Make an account. Log in with `POST /auth/token` afterwards."""
-    return AccountView.model_validate(await accounts.register(session, registration))
+async def register(account: AccountCreate, session: DbSession, resources: Resources) -> AccountRow:
+    """Register an account. Log in with `POST /auth/token` afterwards."""
+    return await accounts.register(session, resources, account)
 
 
-@router.get("/me", summary="The account of the caller")
-async def read_own_account(owner: CurrentOwner) -> AccountView:
-    """The account of the caller, as it is now."""
-    return AccountView.model_validate(owner.account)
+@router.get("/me", summary="Get the account of the caller", response_model=AccountRead)
+async def read_own_account(owner: CurrentOwner) -> AccountRow:
+    """Return the account of the caller, as it is now."""
+    return owner.account
 
 
-@router.delete("/me", status_code=204, summary="Erase the account of the caller")
-async def erase_own_account(owner: CurrentOwner, session: DbSession, accounts: TheAccounts) -> None:
-    """Erase the account: tokens stop working at once, data of every service is deleted."""
-    await accounts.erase(session, owner.account.id)
+@router.delete(
+    "/me",
+    status_code=204,
+    summary="Erase the account of the caller",
+    responses=responses(LastAdmin, Conflict),
+)
+async def erase_own_account(owner: CurrentOwner, session: DbSession, resources: Resources) -> None:
+    """Erase the account: tokens stop working at once, data of every service is deleted.
+
+    The only active admin has to make another one first.
+    """
+    await accounts.erase(session, resources, owner.account.id)
 
 
 @router.put(
@@ -61,25 +68,23 @@ async def erase_own_account(owner: CurrentOwner, session: DbSession, accounts: T
 )
 @limit("30/minute", fallback="5/minute")
 async def change_password(
-    change: PasswordChange,
+    change: PasswordUpdate,
     owner: CurrentOwner,
     session: DbSession,
-    accounts: TheAccounts,
-    caller: TheCaller,
+    resources: Resources,
+    caller: CurrentCaller,
 ) -> None:
     """Change the password. Every other session ends; this one goes on."""
-    await accounts.change_password(session, owner.principal, change, caller.address)
+    await accounts.change_password(session, resources, owner.principal, change, caller.address)
 
 
-@router.get("/sessions", summary="Logins that go on")
-async def list_sessions(
-    owner: CurrentOwner, reader: DbReader, accounts: TheAccounts
-) -> SessionList:
-    """Where the caller is logged in."""
-    rows = await accounts.sessions(reader, owner.principal)
+@router.get("/sessions", summary="List the sessions of the caller")
+async def list_sessions(owner: CurrentOwner, reader: DbReader) -> SessionList:
+    """List where the caller is logged in."""
+    rows = await sessions.live_sessions(reader, owner.principal)
     return SessionList(
         items=[
-            SessionView(
+            SessionRead(
                 id=row.id,
                 client_id=row.client_id,
                 scope=row.scope,
@@ -95,58 +100,59 @@ async def list_sessions(
     )
 
 
-@router.delete("/sessions", status_code=204, summary="End every session")
-async def end_every_session(owner: CurrentOwner, session: DbSession, accounts: TheAccounts) -> None:
+@router.delete("/sessions", status_code=204, summary="End every session of the caller")
+async def end_every_session(owner: CurrentOwner, session: DbSession, resources: Resources) -> None:
     """Log out everywhere, here too."""
-    await accounts.end_every_session(session, owner.principal)
+    await sessions.end_own_sessions(session, resources.broadcast, owner.principal)
 
 
 @router.delete(
     "/sessions/{session_id}",
     status_code=204,
-    summary="End one session",
+    summary="End one session of the caller",
     responses=responses(NotFound),
 )
 async def end_session(
-    session_id: UUID, owner: CurrentOwner, session: DbSession, accounts: TheAccounts
+    session_id: UUID, owner: CurrentOwner, session: DbSession, resources: Resources
 ) -> None:
     """Log out one of the caller's sessions."""
-    await accounts.end_session(session, owner.principal, session_id)
+    await sessions.end_session(session, resources.broadcast, owner.principal, session_id)
 
 
 @router.get(
     "/accounts",
-    summary="Accounts, the newest first",
-    dependencies=[RequireRole(ADMIN)],
+    summary="List accounts, the newest first",
+    response_model=PageOf[AccountRead],
     responses=responses(InvalidCursor),
 )
 async def list_accounts(
+    _: Admin,
     reader: DbReader,
     page: Page,
     q: Annotated[
-        str | None,
+        OneLine | None,
         Query(max_length=254, description="Beginning of the address, or part of the name."),
     ] = None,
-) -> PageOf[AccountView]:
-    """For admins."""
-    found = await repository.accounts_page(reader, page, q)
-    return PageOf[AccountView](
-        items=[AccountView.model_validate(row) for row in found.items],
-        next_cursor=found.next_cursor,
-    )
+) -> Slice[AccountRow]:
+    """List all accounts, page by page; for admins."""
+    return await repository.page_of_accounts(reader, page, q)
 
 
 @router.patch(
     "/accounts/{account_id}",
     summary="Change state or roles of an account",
-    responses=responses(NotFound, Conflict),
+    response_model=AccountRead,
+    responses=responses(NotFound, Conflict, LastAdmin),
 )
 async def administer_account(
     account_id: UUID,
-    change: AccountChange,
+    change: AccountUpdate,
     admin: Admin,
     session: DbSession,
-    accounts: TheAccounts,
-) -> AccountView:
-    """For admins. Deactivating an account, or taking a role away, ends its sessions."""
-    return AccountView.model_validate(await accounts.administer(session, admin, account_id, change))
+    resources: Resources,
+) -> AccountRow:
+    """Change state or roles of an account; for admins.
+
+    Deactivating an account, or taking a role away, ends its sessions.
+    """
+    return await administration.update_account(session, resources, admin, account_id, change)

@@ -1,7 +1,7 @@
-"""Bodies of requests and answers."""
+"""Bodies of requests and responses of the account, session and audit endpoints, and OAuth forms."""
 
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Final, Literal, get_args
 from uuid import UUID
 
 from pydantic import (
@@ -15,12 +15,11 @@ from pydantic import (
 )
 
 from auth import email_addresses
+from auth.password_policy import LONGEST, SHORTEST
+from service_platform.text import FullName
 
-
-def _one_line(value: str) -> str:
-    if not value.isprintable():
-        raise ValueError("Must be one line without control characters")
-    return value
+GrantType = Literal["password", "refresh_token", "client_credentials"]
+GRANT_TYPES: Final[tuple[str, ...]] = get_args(GrantType)
 
 
 def _address(value: str) -> str:
@@ -31,7 +30,7 @@ def _address(value: str) -> str:
 
 
 def _valid_text(value: SecretStr) -> SecretStr:
-    """JSON can write half of a surrogate pair, which no encoding has."""
+    """Refuse half of a surrogate pair, which JSON can write and no encoding has."""
     try:
         value.get_secret_value().encode()
     except UnicodeEncodeError:
@@ -39,41 +38,55 @@ def _valid_text(value: SecretStr) -> SecretStr:
     return value
 
 
-Name = Annotated[
-    str,
-    StringConstraints(strip_whitespace=True, min_length=1, max_length=200),
-    AfterValidator(_one_line),
-]
 Email = Annotated[
-    str, AfterValidator(_address), Field(json_schema_extra={"format": "email"}, max_length=254)
+    str,
+    AfterValidator(_address),
+    Field(
+        json_schema_extra={"format": "email"},
+        max_length=email_addresses.MAX_LENGTH,
+        examples=["ada@example.com"],
+    ),
 ]
-Password = Annotated[SecretStr, AfterValidator(_valid_text), Field(max_length=1_024)]
+PresentPassword = Annotated[SecretStr, AfterValidator(_valid_text), Field(max_length=1_024)]
+NewPassword = Annotated[
+    SecretStr,
+    AfterValidator(_valid_text),
+    Field(
+        # Enforced by `password_policy`, whose errors say more.
+        json_schema_extra={"minLength": SHORTEST, "maxLength": LONGEST},
+        description=(
+            f"{SHORTEST} to {LONGEST} characters, counted after Unicode normalization (NFKC); "
+            "neither a common password nor the address."
+        ),
+        examples=["a long phrase only you know"],
+    ),
+]
 Role = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_-]{0,31}$")]
 
 
-class Input(BaseModel):
+class _Body(BaseModel):
     """A body: members it does not know are refused, so that a misspelt one is noticed."""
 
     model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
 
 
-class Registration(Input):
-    """A new account. Passwords have 12 to 128 characters and are not among the common ones."""
+class AccountCreate(_Body):
+    """A new account."""
 
-    email: Email = Field(examples=["ada@example.com"])
-    password: Password = Field(examples=["a long phrase only you know"])
-    full_name: Name | None = Field(None, examples=["Ada Lovelace"])
-
-
-class PasswordChange(Input):
-    """The present password and the next."""
-
-    current_password: Password
-    new_password: Password
+    email: Email
+    password: NewPassword
+    full_name: FullName | None = None
 
 
-class AccountChange(Input):
-    """What an admin changes of an account; what is left out stays."""
+class PasswordUpdate(_Body):
+    """The current password and the next."""
+
+    current_password: PresentPassword
+    new_password: NewPassword
+
+
+class AccountUpdate(_Body):
+    """What an admin changes of an account; what is left out, or null, stays."""
 
     is_active: bool | None = None
     roles: Annotated[list[Role], Field(max_length=20)] | None = Field(None, examples=[["admin"]])
@@ -84,7 +97,7 @@ class AccountChange(Input):
         return None if value is None else sorted(set(value))
 
 
-class AccountView(BaseModel):
+class AccountRead(BaseModel):
     """An account, as its owner and admins see it."""
 
     model_config = ConfigDict(from_attributes=True)
@@ -97,8 +110,8 @@ class AccountView(BaseModel):
     created_at: datetime
 
 
-class SessionView(BaseModel):
-    """A login that goes on."""
+class SessionRead(BaseModel):
+    """A login that has not ended."""
 
     id: UUID
     client_id: str
@@ -112,30 +125,70 @@ class SessionView(BaseModel):
 
 
 class SessionList(BaseModel):
-    """Logins that go on, the last used first."""
+    """Logins that have not ended, the last used first."""
 
-    items: list[SessionView]
+    items: list[SessionRead]
 
 
-class TokenAnswer(BaseModel):
-    """RFC 6749, section 5.1."""
+class AuditEventRead(BaseModel):
+    """An event of the audit log."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    id: UUID
+    occurred_at: datetime
+    event: str = Field(examples=["login_failed"])
+    account_id: UUID | None = Field(description="The account it happened to.")
+    actor_id: UUID | None = Field(description="The admin who did it.")
+    client_id: str | None = Field(description="The OAuth client.")
+    session_id: UUID | None = Field(description="The login.")
+    address: str | None = Field(description="Address of the caller; null for commands.")
+    request_id: str | None
+    details: dict[str, Any] = Field(examples=[{"reason": "wrong_password"}])
+
+
+class TokenForm(BaseModel):
+    """Parameters of the token endpoint; one without a value counts as not sent."""
+
+    grant_type: GrantType = Field(examples=["password"])
+    username: str | None = Field(None, description="The address; for grant_type=password.")
+    password: str | None = Field(None, json_schema_extra={"format": "password"})
+    refresh_token: str | None = Field(None, description="For grant_type=refresh_token.")
+    scope: str | None = Field(
+        None, description="Fewer scopes than the token could have, separated by spaces."
+    )
+    client_id: str | None = None
+    client_secret: str | None = Field(None, json_schema_extra={"format": "password"})
+
+
+class PresentedTokenForm(BaseModel):
+    """Parameters of the revocation and the introspection endpoint."""
+
+    token: str
+    token_type_hint: str | None = Field(None, examples=["refresh_token", "access_token"])
+    client_id: str | None = None
+    client_secret: str | None = Field(None, json_schema_extra={"format": "password"})
+
+
+class TokenRead(BaseModel):
+    """Response of the token endpoint (RFC 6749, section 5.1)."""
 
     access_token: str
-    token_type: str = Field(examples=["Bearer"])
+    token_type: Literal["Bearer"]
     expires_in: int = Field(description="Seconds.", examples=[600])
     refresh_token: str | None = Field(None, description="Not with client_credentials.")
     scope: str = Field(examples=["account items:read items:write"])
 
 
-class OAuthErrorAnswer(BaseModel):
-    """RFC 6749, section 5.2."""
-
-    error: str = Field(examples=["invalid_grant"])
-    error_description: str
+class RevocationRead(BaseModel):
+    """Response of the revocation endpoint, without members (RFC 7009, section 2.2)."""
 
 
-class Introspection(BaseModel):
-    """RFC 7662, section 2.2; nothing but `active` where the token is not."""
+class IntrospectionRead(BaseModel):
+    """Response of the introspection endpoint (RFC 7662, section 2.2).
+
+    Nothing but `active` where the token is not.
+    """
 
     active: bool
     scope: str | None = None
@@ -152,37 +205,32 @@ class Introspection(BaseModel):
     roles: list[str] | None = None
 
 
-def form_of(model: type[BaseModel], description: str) -> dict[str, Any]:
-    """`openapi_extra` of a route that reads an OAuth form itself."""
-    return {
-        "requestBody": {
-            "required": True,
-            "description": description,
-            "content": {
-                "application/x-www-form-urlencoded": {
-                    "schema": model.model_json_schema(ref_template="#/components/schemas/{model}")
-                }
-            },
-        }
-    }
+class KeySetRead(BaseModel):
+    """A JSON Web Key Set (RFC 7517, section 5)."""
+
+    keys: list[dict[str, Any]]
 
 
-class TokenForm(BaseModel):
-    """Parameters of the token endpoint."""
+class MetadataRead(BaseModel):
+    """Metadata of the authorization server (RFC 8414, section 2)."""
 
-    grant_type: str = Field(examples=["password"])
-    username: str | None = Field(None, description="The address; grant_type=password.")
-    password: str | None = Field(None, json_schema_extra={"format": "password"})
-    refresh_token: str | None = Field(None, description="grant_type=refresh_token.")
-    scope: str | None = Field(None, description="Fewer scopes than there could be.")
-    client_id: str | None = None
-    client_secret: str | None = Field(None, json_schema_extra={"format": "password"})
+    issuer: str
+    token_endpoint: str
+    token_endpoint_auth_methods_supported: list[str]
+    revocation_endpoint: str
+    revocation_endpoint_auth_methods_supported: list[str]
+    introspection_endpoint: str
+    introspection_endpoint_auth_methods_supported: list[str]
+    jwks_uri: str
+    grant_types_supported: list[str]
+    response_types_supported: list[str] = Field(
+        description="`none`: there is no authorization endpoint."
+    )
+    scopes_supported: list[str]
 
 
-class PresentedTokenForm(BaseModel):
-    """Parameters of revocation and introspection."""
+class OAuthErrorRead(BaseModel):
+    """Error response of the OAuth endpoints (RFC 6749, section 5.2)."""
 
-    token: str
-    token_type_hint: str | None = Field(None, examples=["refresh_token", "access_token"])
-    client_id: str | None = None
-    client_secret: str | None = Field(None, json_schema_extra={"format": "password"})
+    error: str = Field(examples=["invalid_grant"])
+    error_description: str

@@ -1,4 +1,4 @@
-"""What auth can be told beyond the platform's settings."""
+"""Settings of the auth service."""
 
 import os
 from typing import Final
@@ -22,7 +22,7 @@ def _processors() -> int:
 
 
 class AuthSettings(EventSettings):
-    """Settings of auth; field names in capitals are the variable names."""
+    """The platform's settings and auth's own; field names in capitals are the variable names."""
 
     project_name: str = Field(
         "auth", min_length=1, max_length=64, description="Name in logs, metrics and API docs."
@@ -72,6 +72,10 @@ class AuthSettings(EventSettings):
     )
     signing_key_reload_seconds: float = Field(
         5.0, ge=0.1, le=60, description="How often a replica looks for keys another one made."
+    )
+
+    audit_retention_days: int = Field(
+        365, ge=1, le=3_650, description="How long events of the audit log are kept."
     )
 
     @field_validator("token_audiences", mode="after")

@@ -1,0 +1,29 @@
+"""Completes the OpenAPI document of the OAuth endpoints, whose forms FastAPI does not know."""
+
+from typing import Any, Final
+
+from fastapi import FastAPI
+
+READ_BY_HAND: Final = frozenset({"/auth/token", "/auth/revoke", "/auth/introspect"})
+NOT_ANSWERED: Final = ("415", "422")
+"""What is wrong with an OAuth form is always `invalid_request`, status 400."""
+
+
+def describe_oauth_errors(app: FastAPI, prefix: str) -> None:
+    """Take the statuses out of the document that only bodies declared to FastAPI are answered with.
+
+    Args:
+        app: its `openapi` is replaced.
+        prefix: `API_V1_PREFIX`.
+    """
+    complete = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        document = complete()
+        for path in READ_BY_HAND:
+            answers = document["paths"][prefix + path]["post"]["responses"]
+            for status in NOT_ANSWERED:
+                answers.pop(status, None)
+        return document
+
+    app.openapi = openapi  # type: ignore[method-assign]
