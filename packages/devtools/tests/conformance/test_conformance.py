@@ -1,7 +1,9 @@
 """A suite of a few tests, run as FastAPI's own is: processes, injected modules, results, table."""
 
+import os
 import shlex
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -94,6 +96,12 @@ def runs(tiny: Suite) -> tuple[Run, Run]:
     return first, run(tiny, PLAIN, progress=lambda *_: None)
 
 
+@pytest.fixture(autouse=True)
+def _one_process(runs: tuple[Run, Run], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only the runs that all tests share are spread over several processes."""
+    monkeypatch.setattr("devtools.conformance.runs.processes", lambda: 1)
+
+
 def name(test: str) -> str:
     return f"tests/test_tiny.py::{test}"
 
@@ -177,9 +185,14 @@ def test_the_command_lists_what_is_unexpected_and_fails(
 
 
 def test_the_command_succeeds_where_nothing_differs(
-    tiny_command: Callable[[list[Difference], str], None], capsys: pytest.CaptureFixture[str]
+    tiny_command: Callable[[list[Difference], str], None],
+    runs: tuple[Run, Run],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    tiny_command([], "test_answers and not 500")
+    same = Run(PLAIN, runs[0].results, 1.0)
+    monkeypatch.setattr(command, "run", lambda *_, **__: same)
+    tiny_command([], "")
     assert "100.00 %" in capsys.readouterr().out
 
 
@@ -188,22 +201,62 @@ def test_no_test_to_run_is_an_error(tiny: Suite, runs: tuple[Run, Run]) -> None:
         run(tiny, BASELINE, ["-k", "nothing_of_the_kind"], progress=lambda *_: None)
 
 
-def test_a_test_that_was_late_is_tried_again(tiny: Suite, tmp_path: Path) -> None:
-    source = tmp_path / "late"
+def suite_of(test_file: str, folder: Path, tiny: Suite) -> Suite:
+    source = folder / "suite"
     (source / "tests").mkdir(parents=True)
     (source / "pyproject.toml").write_text("[tool.pytest.ini_options]\n")
-    (source / "tests/test_late.py").write_text(
+    (source / "tests/test_it.py").write_text(test_file)
+    return Suite(tiny.release, source, tiny.environment)
+
+
+def test_a_test_that_was_late_is_tried_again(tiny: Suite, tmp_path: Path) -> None:
+    late = suite_of(
         "import pathlib, subprocess\n"
         "def test_late_once():\n"
         "    seen = pathlib.Path('seen')\n"
         "    if not seen.exists():\n"
         "        seen.touch()\n"
         "        raise subprocess.TimeoutExpired('tool', 15)\n"
-        "def test_always_late(): raise subprocess.TimeoutExpired('tool', 15)\n"
+        "def test_always_late(): raise subprocess.TimeoutExpired('tool', 15)\n",
+        tmp_path,
+        tiny,
     )
-    late = Suite(tiny.release, source, tiny.environment)
     found = run(late, BASELINE, progress=lambda *_: None)
     assert {test.partition("::")[2]: each.outcome for test, each in found.results.items()} == {
         "test_late_once": "passed",
         "test_always_late": "failed",
     }
+
+
+def test_nothing_goes_on_after_an_interrupt(tiny: Suite, tmp_path: Path) -> None:
+    endless = suite_of(
+        "import os, pathlib, time\n"
+        "def test_endless():\n"
+        "    pathlib.Path('new').write_text(str(os.getpid()))\n"
+        "    pathlib.Path('new').rename('pid')\n"
+        "    time.sleep(600)\n",
+        tmp_path,
+        tiny,
+    )
+    pid = endless.source / "pid"
+
+    def interrupt(done: int, total: int) -> None:
+        if pid.exists():
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(endless, BASELINE, progress=interrupt)
+    for _ in range(100):
+        if not is_running(int(pid.read_text())):
+            break
+        time.sleep(0.1)
+    else:
+        pytest.fail("the process of the test still runs")
+
+
+def is_running(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True

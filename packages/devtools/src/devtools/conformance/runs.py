@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import signal
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -139,12 +140,14 @@ def pytest(
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
+            start_new_session=True,
         ) as process,
     ):
         try:
             follow(process, results, progress)
         except BaseException:
-            process.terminate()
+            # Its processes too, which would finish the tests that they have been given.
+            os.killpg(process.pid, signal.SIGTERM)
             raise
     found, finished = read(results)
     if process.returncode == NO_TESTS:

@@ -101,8 +101,8 @@ def fetch(release: Release) -> Path:
     # Python 3.11 before 3.11.4 has no filters; the hash above says whose archive it is.
     options: dict[str, Any] = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}
     with tarfile.open(fileobj=BytesIO(content)) as archive:
-        package = f"{target.name}/{PACKAGE}/"
-        members = [each for each in archive if not each.name.startswith(package)]
+        package = f"{target.name}/{PACKAGE}"
+        members = [each for each in archive if not f"{each.name}/".startswith(f"{package}/")]
         archive.extractall(target.parent, members, **options)  # noqa: S202 - filtered, and its hash is known
     (target / COMPLETE).touch()
     return target
