@@ -73,5 +73,5 @@ async def test_one_that_hangs_while_stopping_is_left_behind(
 
 
 def test_two_resources_cannot_have_one_name() -> None:
-    with pytest.raises(ValueError, match="one name"):
+    with pytest.raises(ValueError, match="Two resources are named 'a'"):
         Lifecycle([Recorder("a", []), Recorder("a", [])])

@@ -9,12 +9,14 @@ import math
 import re
 import secrets
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Final
 
 from starlette.types import Scope
 from uuid_utils import uuid7
 
 if TYPE_CHECKING:
+    import anyio
+
     from service_platform.errors import Problem
     from service_platform.identity import Principal
     from service_platform.ratelimit import Limiter, Policy
@@ -35,7 +37,8 @@ class RequestContext:
 
     Attributes:
         scope: the ASGI scope.
-        task: the asyncio task that serves it.
+        task: the asyncio task that serves it, `None` on another event loop.
+        cancel_scope: keeps the time limit on another event loop than asyncio's.
         settings: of the service that received it.
         path: the path as the server received it, without a prefix that a proxy took off.
         headers: every header by lower-case name; of a repeated one, the last.
@@ -66,6 +69,7 @@ class RequestContext:
         "admitted",
         "allowed_methods",
         "authentication_error",
+        "cancel_scope",
         "client_address",
         "deadline",
         "disconnected",
@@ -103,8 +107,8 @@ class RequestContext:
     ) -> None:
         self.scope = scope
         self.settings = settings
-        # Only what was refused before it became a request is served by no task.
-        self.task = cast("asyncio.Task[object]", task)
+        self.task = task
+        self.cancel_scope: anyio.CancelScope | None = None
         self.path: str = scope.get("path", "")
         self.headers = headers
         self.client_address = client_address
@@ -139,7 +143,7 @@ class RequestContext:
     @property
     def scheme(self) -> str:
         """`http` or `https` (`ws`, `wss`), behind trusted proxies the forwarded one."""
-        scheme: str = self.scope["scheme"]
+        scheme: str = self.scope.get("scheme", "http")
         return scheme
 
     @property

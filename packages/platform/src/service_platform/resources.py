@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from typing import Protocol, runtime_checkable
 
+import anyio
 import structlog
 
 STOP_TIMEOUT_SECONDS = 5.0
@@ -136,7 +137,7 @@ class Lifecycle:
 async def stop_within(resource: Resource, seconds: float) -> None:
     """Stop one resource; a slow or failing one is logged and never blocks the others."""
     try:
-        async with asyncio.timeout(seconds):
+        with anyio.fail_after(seconds):
             await resource.stop()
     except TimeoutError:
         log.warning("resource_stop_timed_out", resource=resource.name, timeout_seconds=seconds)

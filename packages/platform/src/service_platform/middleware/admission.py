@@ -172,10 +172,10 @@ class AdmissionMiddleware:
             await serving
         except asyncio.CancelledError:
             # A middleware of the service may have put the router into another task.
-            own_task = asyncio.current_task() is context.task
-            if not context.timed_out or context.status or not own_task:
+            task = asyncio.current_task()
+            if not context.timed_out or context.status or task is not context.task or not task:
                 raise
-            context.task.uncancel()
+            task.uncancel()
             raise GatewayTimeout from None
 
     async def _serve(

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import Final
 
+from starlette.datastructures import MutableHeaders
 from starlette.middleware.gzip import GZipResponder
 from starlette.types import ASGIApp, Message
 
@@ -12,6 +13,7 @@ from service_platform.etags import compressed_tag
 
 MINIMUM_BYTES: Final = 1024
 LEVEL: Final = 5
+_WITHOUT_CONTENT: Final = frozenset({204, 304})
 
 _quality: Final = re.compile(r";\s*q\s*=\s*([01](?:\.\d{0,3})?)\s*(?:;|$)", re.IGNORECASE)
 
@@ -47,12 +49,14 @@ def _quality_of(parameters: str) -> float:
 class Compressor(GZipResponder):
     """Compresses one response with gzip where that is worth it.
 
-    Compressed content gets an entity tag of its own (RFC 9110, section 8.8.3).
+    The head of a response whose length is unknown is sent at once: it is a stream, and its reader
+    may want to know that it began. Compressed content gets an entity tag of its own (RFC 9110,
+    section 8.8.3).
 
     Args:
         app: the application inside.
-        started: called when the application starts its response, whose head is held back until
-            its first content.
+        started: called when the application starts its response, whose head may be held back
+            until its content.
     """
 
     def __init__(self, app: ASGIApp, started: Callable[[], None]) -> None:
@@ -62,16 +66,31 @@ class Compressor(GZipResponder):
 
     async def send_with_compression(self, message: Message) -> None:
         """Pass on a message of the application, compressed."""
-        if message["type"] == "http.response.start":
-            self._started()
         await super().send_with_compression(message)
+        if message["type"] != "http.response.start":
+            return
+        self._started()
+        headers = MutableHeaders(raw=message["headers"])
+        untouched = (
+            self.content_encoding_set or self.partial_response or self.content_type_is_excluded
+        )
+        if untouched or "content-length" in headers or message["status"] in _WITHOUT_CONTENT:
+            return
+        self.started = True
+        self._tag()
+        headers["Content-Encoding"] = self.content_encoding
+        await self.send(message)
 
     async def apply_compression(self, body: bytes, *, more_body: bool) -> bytes:
-        """Compress a part of the content; the head has not been sent before the first one."""
+        """Compress a part of the content; a head that was held back has not been sent yet."""
+        self._tag()
+        return await super().apply_compression(body, more_body=more_body)
+
+    def _tag(self) -> None:
         if not self._tagged:
             self._tagged = True
-            self.initial_message["headers"] = [
+            headers: list[tuple[bytes, bytes]] = self.initial_message["headers"]
+            headers[:] = [
                 (name, compressed_tag(value) if name.lower() == b"etag" else value)
-                for name, value in self.initial_message["headers"]
+                for name, value in headers
             ]
-        return await super().apply_compression(body, more_body=more_body)

@@ -7,7 +7,9 @@ take as long as it needs. `@timeout` sets the limit of one route.
 import asyncio
 import math
 from collections.abc import Callable
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeVar, cast
+
+import anyio
 
 from service_platform.context import RequestContext
 
@@ -67,8 +69,9 @@ def declared_timeout(endpoint: object) -> RouteTimeout | None:
 class Deadlines:
     """Requests whose response has not started; those past their deadline are cancelled.
 
-    Requests with the default limit are in a dictionary that is sorted by deadline as it stands, so
-    the timer looks at its head only. The others are few and are all looked at.
+    On asyncio one timer watches all of them: those with the default limit are in a dictionary that
+    is sorted by deadline as it stands, so it looks at its head only; the others are few. On another
+    event loop, as in some tests, each has a cancel scope (`RequestContext.cancel_scope`).
 
     Args:
         seconds: time until a response starts; it is kept to within a twentieth (at most 0.25 s).
@@ -94,6 +97,9 @@ class Deadlines:
 
     def enter(self, context: RequestContext, *, own_limit: bool = False) -> None:
         """Watch a request that begins; `own_limit` says that its limit is not the default."""
+        if context.task is None:
+            context.cancel_scope = anyio.CancelScope(deadline=context.deadline)
+            return
         watched = self._with_own if own_limit else self._with_default
         watched[context.task] = context
         if self._timer is None:
@@ -108,27 +114,32 @@ class Deadlines:
             asked: as in `of`.
         """
         self.leave(context)
-        loop = context.task.get_loop()
         limits = (limit.seconds, _positive_seconds(asked) if asked is not None else None)
         given = [seconds for seconds in limits if seconds is not None]
-        if not given:
-            context.deadline = math.inf
+        now = anyio.current_time() if context.task is None else context.task.get_loop().time()
+        context.deadline = now + min(given) if given else math.inf
+        if context.cancel_scope is not None:
+            context.cancel_scope.deadline = context.deadline
+        if not given or context.task is None:
             return
-        context.deadline = loop.time() + min(given)
         self.enter(context, own_limit=True)
         tick = max(SHORTEST_TICK_SECONDS, min(given) / TICKS_PER_LIMIT)
         if tick < self._tick and self._timer is not None:
             self._timer.cancel()
             self._tick = tick
-            self._timer = loop.call_later(tick, self._sweep)
+            self._timer = context.task.get_loop().call_later(tick, self._sweep)
 
     def end(self, context: RequestContext) -> None:
         """End the time limit of a request whose response starts: what follows has none."""
         self.leave(context)
         context.deadline = math.inf
+        if context.cancel_scope is not None:
+            context.cancel_scope.deadline = math.inf
 
     def leave(self, context: RequestContext) -> None:
         """Stop watching a request."""
+        if context.task is None:
+            return
         if self._with_default.pop(context.task, None) is None:
             self._with_own.pop(context.task, None)
 
@@ -143,7 +154,7 @@ class Deadlines:
         for context in late:
             self.leave(context)
             context.timed_out = True
-            context.task.cancel()
+            cast("asyncio.Task[object]", context.task).cancel()
         if not self._with_own:
             self._tick = self._default_tick
         watching = self._with_own or self._with_default

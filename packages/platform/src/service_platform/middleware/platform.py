@@ -11,6 +11,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Final, cast
 
+import anyio
 from starlette.exceptions import HTTPException
 from starlette.middleware.body_limit import RequestBodyLimitMiddleware
 from starlette.requests import ClientDisconnect
@@ -120,6 +121,7 @@ class PlatformMiddleware:
         headers = dict(scope["headers"])
         client_address = self._proxies.apply(scope, headers)
         task = self._current_task()
+        now = anyio.current_time() if task is None else task.get_loop().time()
         asked_timeout = headers.get(_REQUEST_TIMEOUT)
         context = RequestContext(
             scope,
@@ -128,7 +130,7 @@ class PlatformMiddleware:
             task=task,
             client_address=client_address,
             started=started,
-            deadline=self._deadlines.of(task.get_loop().time(), asked_timeout),
+            deadline=self._deadlines.of(now, asked_timeout),
         )
         scope[SCOPE_KEY] = context
         reset = current.set(context)
@@ -143,12 +145,18 @@ class PlatformMiddleware:
             self._deadlines.leave(context)
             current.reset(reset)
 
-    def _current_task(self) -> "asyncio.Task[object]":
-        """The task of this request; asking for the running loop is a system call on Python 3.11."""
+    def _current_task(self) -> "asyncio.Task[object] | None":
+        """The task of this request, `None` on another event loop than asyncio's.
+
+        Asking for the running loop is a system call on Python 3.11, so it is asked once.
+        """
         task = asyncio.current_task(self._loop) if self._loop is not None else None
         if task is None:
-            self._loop = asyncio.get_running_loop()
-            task = cast("asyncio.Task[object]", asyncio.current_task(self._loop))
+            try:
+                self._loop = asyncio.get_running_loop()
+            except RuntimeError:
+                return None
+            task = asyncio.current_task(self._loop)
         return task
 
     async def _serve_request(self, context: RequestContext, receive: Receive, send: Send) -> None:
@@ -160,11 +168,18 @@ class PlatformMiddleware:
             receive = body.receive
         sender = self._sender(context, body, send)
         try:
-            await self._answer(context, body, receive, sender)
+            if context.cancel_scope is None:
+                await self._answer(context, body, receive, sender)
+            else:
+                with context.cancel_scope:
+                    await self._answer(context, body, receive, sender)
+                if context.cancel_scope.cancelled_caught:
+                    await self._send_problem(context, GatewayTimeout(), receive, sender)
         except ClientDisconnect:
             context.disconnected = True
         except asyncio.CancelledError:
-            await self._answer_cancelled(context, receive, sender)
+            if not await self._answer_cancelled(context, receive, sender):
+                raise
         except Exception as error:
             log.error("unhandled_error", route=context.route, exc_info=error)
             raise
@@ -197,21 +212,25 @@ class PlatformMiddleware:
 
     async def _answer_cancelled(
         self, context: RequestContext, receive: Receive, send: Send
-    ) -> None:
-        """Answer a request whose task was cancelled: by its deadline, a drain, or the server."""
-        if context.stream_ended:
-            context.task.uncancel()
-            await send({"type": "http.response.body", "body": b""})
-        elif context.timed_out:
-            context.task.uncancel()
-            await self._send_problem(context, GatewayTimeout(), receive, send)
-        elif self._lifecycle.draining:
+    ) -> bool:
+        """Answer a request whose task was cancelled: by its deadline, a drain, or the server.
+
+        Returns:
+            Whether the cancellation is dealt with.
+        """
+        if context.stream_ended or context.timed_out:
+            cast("asyncio.Task[object]", context.task).uncancel()
+            if context.stream_ended:
+                await send({"type": "http.response.body", "body": b""})
+            else:
+                await self._send_problem(context, GatewayTimeout(), receive, send)
+            return True
+        if self._lifecycle.draining:
             # The process has no more time for this request; another one may.
             await self._send_problem(context, ServiceUnavailable(), receive, send)
-            raise asyncio.CancelledError
         else:
             context.disconnected = True
-            raise asyncio.CancelledError
+        return False
 
     def _sender(self, context: RequestContext, body: RequestBody | None, send: Send) -> Send:
         """`send`, adding the headers that every response has."""
@@ -244,7 +263,7 @@ class PlatformMiddleware:
         self._deadlines.end(context)
         elapsed = (time.perf_counter() - context.started) * 1000
         additional = [
-            *(BEHIND_TLS if context.scope["scheme"] == "https" else PLAIN),
+            *(BEHIND_TLS if context.scheme == "https" else PLAIN),
             self._content_security_policies.of(context.path),
             *context.response_headers,
             (b"x-request-id", context.request_id.encode("ascii")),
@@ -259,11 +278,23 @@ class PlatformMiddleware:
             if name == b"content-length":
                 length = int(value)
             elif name == b"content-type" and value.startswith(b"text/event-stream"):
-                self._lifecycle.watch_event_stream(context.task, partial(_end_stream, context))
+                self._watch_event_stream(context)
         varies = self._varies_by_origin
         if length >= MINIMUM_BYTES or status == 304:
             varies = self._varies_by_encoding_too
         message["headers"] = response_headers.merge(own, additional, varies)
+
+    def _watch_event_stream(self, context: RequestContext) -> None:
+        """Have a stream without an end of its own ended when the process drains."""
+        task = context.task
+        if task is None:
+            return
+
+        def end() -> None:
+            context.stream_ended = True
+            task.cancel()
+
+        self._lifecycle.watch_event_stream(task, end)
 
     def _replace_plain_text(self, context: RequestContext, message: Message) -> Response | None:
         """Replace the head of Starlette's plain 413 by that of a problem.
@@ -308,11 +339,6 @@ class PlatformMiddleware:
         route = context.route or UNMATCHED_ROUTE
         observe_request(context.scope["method"], route, status, seconds)
         self._access_log.write_request(context, status, seconds)
-
-
-def _end_stream(context: RequestContext) -> None:
-    context.stream_ended = True
-    context.task.cancel()
 
 
 async def _send_empty(status: int, headers: HeaderPairs, send: Send) -> None:

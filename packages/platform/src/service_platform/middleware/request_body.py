@@ -4,9 +4,9 @@ The limit itself is FastAPI's `max_body_size`, of the application (`MAX_BODY_BYT
 route.
 """
 
-import asyncio
 from typing import Final
 
+import anyio
 from starlette.types import Message, Receive
 
 from service_platform.context import RequestContext
@@ -53,11 +53,8 @@ class RequestBody:
         if b"expect" in self._context.headers:
             return
         discarded = 0
-        try:
-            async with asyncio.timeout(DISCARDING_SECONDS):
-                while not self.complete and discarded < DISCARDED_BYTES:
-                    message = await self._receive()
-                    discarded += len(message.get("body", b""))
-                    self.complete = not message.get("more_body", False)
-        except TimeoutError:
-            return
+        with anyio.move_on_after(DISCARDING_SECONDS):
+            while not self.complete and discarded < DISCARDED_BYTES:
+                message = await self._receive()
+                discarded += len(message.get("body", b""))
+                self.complete = not message.get("more_body", False)

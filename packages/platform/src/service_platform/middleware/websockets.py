@@ -12,7 +12,7 @@ Limits of connections are decided as for requests, see `admission.py`; an endpoi
 import asyncio
 import time
 from collections.abc import Callable
-from typing import Final
+from typing import Final, cast
 from urllib.parse import urlsplit
 
 from starlette.types import ASGIApp, Message, Receive, Send
@@ -80,7 +80,7 @@ class WebSocketLayer:
         except asyncio.CancelledError:
             if not context.timed_out:
                 raise
-            context.task.uncancel()
+            cast("asyncio.Task[object]", context.task).uncancel()
             await connection.send({"type": "websocket.close", "code": INTERNAL_ERROR})
         except Exception as error:
             connection.close_code = connection.close_code or INTERNAL_ERROR
@@ -99,7 +99,7 @@ class WebSocketLayer:
         if origin is None or self._cors.allows(origin):
             return True
         own = urlsplit(origin.decode("latin-1"))
-        secure = context.scope["scheme"] == "wss"
+        secure = context.scheme == "wss"
         return own.scheme == ("https" if secure else "http") and own.netloc.encode(
             "latin-1"
         ) == context.headers.get(b"host")

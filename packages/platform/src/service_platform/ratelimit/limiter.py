@@ -67,8 +67,8 @@ class Limiter:
 
     async def start(self) -> None:
         """Connect to Redis, where there is one. It may be away."""
-        self._loop = asyncio.get_running_loop()
         if self._redis is not None:
+            self._loop = asyncio.get_running_loop()
             await self._redis.start()
 
     async def stop(self) -> None:
