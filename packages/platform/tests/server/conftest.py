@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import json
 import os
 import signal
 import subprocess
@@ -34,52 +35,69 @@ sys.path.insert(0, str(HERE / "support"))
 
 @dataclass
 class Running:
-    """A server process and its address."""
+    """A server process, its address and where it logs."""
 
     process: "subprocess.Popen[str]"
     url: str
     port: int
+    log: Path
 
     def signal(self, number: signal.Signals) -> None:
         self.process.send_signal(number)
 
     def wait(self) -> int:
-        return self.process.wait(20)
+        return self.process.wait(30)
+
+    def events(self, name: str) -> list[dict[str, Any]]:
+        """What it has logged under a name; lines wait a moment before they are written."""
+        lines = [json.loads(line) for line in self.log.read_text().splitlines() if line[:1] == "{"]
+        return [line for line in lines if line["event"] == name]
 
 
 Start = Callable[..., Running]
 
 
 @pytest.fixture
-def start() -> Iterator[Start]:
-    """Start a server command; `{port}` in its arguments is a free port."""
-    with _starting() as run:
+def start(tmp_path: Path) -> Iterator[Start]:
+    """Start a server; `{port}` in its command is a free port."""
+    with _starting(tmp_path) as run:
         yield run
 
 
 @pytest.fixture(scope="module")
-def start_for_all() -> Iterator[Start]:
+def start_for_all(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Start]:
     """The same for servers that several tests use."""
-    with _starting() as run:
+    with _starting(tmp_path_factory.mktemp("servers")) as run:
         yield run
 
 
 @contextlib.contextmanager
-def _starting() -> Iterator[Start]:
+def _starting(directory: Path) -> Iterator[Start]:
     started: list[Running] = []
 
-    def run(*command: str, **environment: str) -> Running:
+    def run(command: str, *, open_files: int | None = None, **environment: str) -> Running:
         port = free_port()
-        process = subprocess.Popen(
-            [sys.executable, "-m", *(part.format(port=port) for part in command)],
-            cwd=HERE,
-            env={**os.environ, "PYTHONPATH": str(HERE), "PORT": str(port), **environment},
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            text=True,
-            start_new_session=True,
-        )
-        running = Running(process, f"http://127.0.0.1:{port}", port)
+        log = directory / f"{port}.log"
+        if open_files is not None:
+            command = f"ulimit -n {open_files}; {command}"
+        with log.open("w") as output:
+            process = subprocess.Popen(
+                ["/bin/sh", "-c", command.format(port=port)],
+                cwd=HERE,
+                env={
+                    **os.environ,
+                    "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+                    "PYTHONPATH": str(HERE / "support"),
+                    "PORT": str(port),
+                    "HOST": "127.0.0.1",
+                    **environment,
+                },
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                text=True,
+                start_new_session=True,
+            )
+        running = Running(process, f"http://127.0.0.1:{port}", port, log)
         started.append(running)
         wait_until_ready(running)
         return running
@@ -90,11 +108,11 @@ def _starting() -> Iterator[Start]:
         for running in started:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(running.process.pid, signal.SIGKILL)
-            running.process.communicate()
+            running.process.wait()
 
 
 def wait_until_ready(running: Running) -> None:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     with httpx2.Client(verify=False) as client:
         while time.monotonic() < deadline and running.process.poll() is None:
             try:
@@ -103,7 +121,7 @@ def wait_until_ready(running: Running) -> None:
             except httpx2.TransportError:
                 time.sleep(0.02)
     running.process.kill()
-    pytest.fail(f"did not start: {running.process.communicate()[1]}")
+    pytest.fail(f"did not start: {running.log.read_text()}")
 
 
 @dataclass

@@ -3,24 +3,26 @@
 import asyncio
 import contextlib
 import signal
+import time
 from collections.abc import Callable
-from importlib.resources import files
 from typing import Any
 
 import httpx2
 import psutil
 import pytest
+from commands import GUNICORN, PLATFORM, TWO_WORKERS
+from websockets.asyncio.client import connect
+from websockets.exceptions import ConnectionClosed, InvalidStatus
 
-PLATFORM = ("service_platform.server", "waiting:make", "--host", "127.0.0.1")
-CONF = str(files("service_platform.server") / "gunicorn.conf.py")
-GUNICORN = ("gunicorn", "-c", CONF, "waiting:make()")
-DRAIN = {"DRAIN_DELAY_SECONDS": "0.6", "SHUTDOWN_TIMEOUT_SECONDS": "5", "HOST": "127.0.0.1"}
+from service_platform.server.workers import restart_delay
+
+DRAIN = {"DRAIN_DELAY_SECONDS": "0.6", "SHUTDOWN_TIMEOUT_SECONDS": "5"}
 ANY_WORKER = {"connection": "close"}
 """The next request has a connection of its own, which any worker may take."""
 
 SERVERS = [
     pytest.param(PLATFORM, id="one process"),
-    pytest.param((*PLATFORM, "--workers", "2"), id="two workers"),
+    pytest.param(TWO_WORKERS, id="two workers"),
     pytest.param(GUNICORN, id="gunicorn"),
 ]
 
@@ -41,10 +43,8 @@ async def load(running: Any, stop: asyncio.Event, failures: list[str]) -> int:
 
 
 @pytest.mark.parametrize("command", SERVERS)
-async def test_a_stop_under_load_fails_no_request(
-    start: Callable[..., Any], command: tuple[str, ...]
-) -> None:
-    running = start(*command, WORKERS="2" if "gunicorn" in command else "1", **DRAIN)
+async def test_a_stop_under_load_fails_no_request(start: Callable[..., Any], command: str) -> None:
+    running = start(command, WORKERS="2" if "gunicorn" in command else "1", **DRAIN)
     stop, failures = asyncio.Event(), list[str]()
     clients = [asyncio.create_task(load(running, stop, failures)) for _ in range(8)]
     async with httpx2.AsyncClient(verify=False, base_url=running.url, timeout=10) as client:
@@ -63,9 +63,9 @@ async def test_a_stop_under_load_fails_no_request(
 
 @pytest.mark.parametrize("command", [SERVERS[0], SERVERS[2]])
 async def test_while_draining_it_is_unready_alive_and_still_answers(
-    start: Callable[..., Any], command: tuple[str, ...]
+    start: Callable[..., Any], command: str
 ) -> None:
-    running = start(*command, **(DRAIN | {"DRAIN_DELAY_SECONDS": "3"}))
+    running = start(command, **(DRAIN | {"DRAIN_DELAY_SECONDS": "3"}))
     async with httpx2.AsyncClient(verify=False, base_url=running.url) as client:
         assert "connection" not in (await client.get("/api/v1/fast")).headers
         running.signal(signal.SIGTERM)
@@ -77,10 +77,8 @@ async def test_while_draining_it_is_unready_alive_and_still_answers(
 
 
 @pytest.mark.parametrize("command", SERVERS[:2])
-async def test_a_second_signal_ends_at_once(
-    start: Callable[..., Any], command: tuple[str, ...]
-) -> None:
-    running = start(*command, **(DRAIN | {"DRAIN_DELAY_SECONDS": "60"}))
+async def test_a_second_signal_ends_at_once(start: Callable[..., Any], command: str) -> None:
+    running = start(command, **(DRAIN | {"DRAIN_DELAY_SECONDS": "60"}))
     async with httpx2.AsyncClient(verify=False, base_url=running.url, timeout=30) as client:
         slow = asyncio.create_task(client.get("/api/v1/slow", params={"seconds": 25}))
         await asyncio.sleep(0.2)
@@ -94,7 +92,7 @@ async def test_a_second_signal_ends_at_once(
 
 async def test_requests_that_outlast_the_grace_are_given_up(start: Callable[..., Any]) -> None:
     short = {"DRAIN_DELAY_SECONDS": "0", "SHUTDOWN_TIMEOUT_SECONDS": "0.2"}
-    running = start(*PLATFORM, **short)
+    running = start(PLATFORM, **short)
     async with httpx2.AsyncClient(verify=False, base_url=running.url, timeout=30) as client:
         slow = asyncio.create_task(client.get("/api/v1/slow", params={"seconds": 25}))
         await asyncio.sleep(0.2)
@@ -104,10 +102,50 @@ async def test_requests_that_outlast_the_grace_are_given_up(start: Callable[...,
         assert await asyncio.to_thread(running.wait) == 0
 
 
+@pytest.mark.parametrize("command", SERVERS)
+async def test_websockets_are_closed_at_the_start_of_a_drain(
+    start: Callable[..., Any], command: str
+) -> None:
+    running = start(command, **(DRAIN | {"DRAIN_DELAY_SECONDS": "1"}))
+    at = f"ws://127.0.0.1:{running.port}/api/v1/ws"
+    async with connect(at) as first, connect(at) as second:
+        for socket in first, second:
+            await socket.send("hello")
+            assert await socket.recv() == "hello"
+        running.signal(signal.SIGTERM)
+        began = time.monotonic()
+        for socket in first, second:
+            with pytest.raises(ConnectionClosed) as closed:
+                await socket.recv()
+            assert closed.value.rcvd is not None
+            assert closed.value.rcvd.code == 1012
+        assert time.monotonic() - began < 0.9
+        with pytest.raises(InvalidStatus) as refused:
+            await connect(at)
+        assert refused.value.response.status_code == 503
+    assert await asyncio.to_thread(running.wait) == 0
+
+
+@pytest.mark.parametrize("command", SERVERS)
+async def test_event_streams_are_ended_in_order(start: Callable[..., Any], command: str) -> None:
+    running = start(command, **DRAIN)
+    async with (
+        httpx2.AsyncClient(base_url=running.url, timeout=10) as client,
+        client.stream("GET", "/api/v1/events") as stream,
+    ):
+        received = b""
+        async for part in stream.aiter_bytes():  # raises where the last chunk is missing
+            if not received:
+                running.signal(signal.SIGTERM)
+            received += part
+    assert received.startswith(b"data: tick")
+    assert await asyncio.to_thread(running.wait) == 0
+
+
 @pytest.fixture(scope="module")
 def two_workers(start_for_all: Callable[..., Any]) -> Any:
     """A server of two processes, which nobody stops."""
-    return start_for_all(*PLATFORM, "--workers", "2", **DRAIN)
+    return start_for_all(TWO_WORKERS, **DRAIN)
 
 
 def test_metrics_of_one_worker_answer_for_all(two_workers: Any) -> None:
@@ -140,6 +178,27 @@ def test_a_dead_worker_is_replaced(two_workers: Any) -> None:
     assert httpx2.get(f"{two_workers.url}/api/v1/fast", verify=False).status_code == 200
 
 
+def test_workers_that_die_again_and_again_are_replaced_more_slowly(
+    start: Callable[..., Any],
+) -> None:
+    running = start(TWO_WORKERS, **DRAIN)
+
+    def die() -> bool:
+        with contextlib.suppress(httpx2.TransportError):
+            httpx2.get(f"{running.url}/api/v1/die", timeout=5)
+        return len(running.events("worker_died")) >= 3
+
+    asyncio.run(until(die, seconds=90))
+    delays = [line["replaced_in_seconds"] for line in running.events("worker_died")]
+    assert delays[:3] == [0, 1, 2]
+
+
+def test_restart_delays_are_bounded() -> None:
+    delays = [restart_delay(failures) for failures in range(1, 2_000)]
+    assert delays[:7] == [0, 1, 2, 4, 8, 16, 30]
+    assert set(delays[7:]) == {30}
+
+
 async def unready(client: httpx2.AsyncClient) -> httpx2.Response:
     for _ in range(500):
         response = await client.get("/health/ready")
@@ -149,8 +208,9 @@ async def unready(client: httpx2.AsyncClient) -> httpx2.Response:
     pytest.fail("stays ready")
 
 
-async def until(condition: Callable[[], bool]) -> None:
-    for _ in range(500):
+async def until(condition: Callable[[], bool], seconds: float = 20.0) -> None:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
         if condition():
             return
         await asyncio.sleep(0.02)

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from service_platform.server.__main__ import main
+from service_platform.server.listening import listen
 from service_testing.services import without_env_file
 
 HERE = Path(__file__).parent
@@ -20,7 +21,7 @@ def run(*arguments: str, **environment: str) -> "subprocess.CompletedProcess[str
     return subprocess.run(
         [sys.executable, "-m", "service_platform.server", *arguments],
         cwd=HERE,
-        env={**os.environ, "PYTHONPATH": str(HERE), "HOST": "127.0.0.1", **environment},
+        env={**os.environ, "PYTHONPATH": str(HERE / "support"), "HOST": "127.0.0.1", **environment},
         capture_output=True,
         text=True,
         timeout=30,
@@ -35,7 +36,7 @@ def said(
     """What a start says that ends before it serves; in this process, a new one takes a second."""
     without_env_file(monkeypatch)
     monkeypatch.chdir(HERE)
-    monkeypatch.syspath_prepend(HERE)
+    monkeypatch.syspath_prepend(HERE / "support")
 
     def run(*arguments: str) -> str:
         with pytest.raises(SystemExit) as ended:
@@ -90,3 +91,22 @@ def test_an_address_of_another_machine_is_told(said: Callable[..., str]) -> None
     assert "Cannot listen on 203.0.113.9" in said(
         "waiting:make", "--host", "203.0.113.9", "--port", "0"
     )
+
+
+def test_the_path_of_the_gunicorn_configuration_is_printed(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(["--gunicorn-conf"]) == 0
+    printed = capsys.readouterr()
+    assert Path(printed.out.rstrip("\n")).is_file()
+    assert printed.out.endswith("gunicorn.conf.py\n")
+    assert printed.err == ""
+
+
+@pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="this machine has no IPv6")
+def test_the_unspecified_address_takes_ipv6_and_ipv4() -> None:
+    (listener,) = listen("::", 0)
+    with listener:
+        port = listener.getsockname()[1]
+        for host in "127.0.0.1", "::1":
+            socket.create_connection((host, port), timeout=5).close()

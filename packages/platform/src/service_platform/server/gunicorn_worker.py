@@ -16,6 +16,7 @@ from gunicorn.workers.base import Worker
 from service_platform.app import ServiceApp
 from service_platform.server.listening import prepare
 from service_platform.server.runner import DrainingServer, configure
+from service_platform.server.start_errors import report_start_error
 
 
 class ServiceWorker(Worker):  # type: ignore[misc]
@@ -46,8 +47,11 @@ class ServiceWorker(Worker):  # type: ignore[misc]
         sockets = [listener.sock for listener in self.sockets]
         for listener in sockets:
             prepare(listener)
-        self._server.run(sockets)
-        if not self._server.started:
+        try:
+            with report_start_error(app.lifecycle):
+                self._server.run(sockets)
+        except SystemExit:
+            # The only status at which gunicorn gives up instead of starting the next worker.
             sys.exit(Arbiter.WORKER_BOOT_ERROR)
 
     async def _notify(self) -> None:

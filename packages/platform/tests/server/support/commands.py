@@ -1,0 +1,7 @@
+"""The ways to run a service, as they are documented; `exec` so that signals reach it directly."""
+
+PLATFORM = "exec python -m service_platform.server waiting:make"
+TWO_WORKERS = f"{PLATFORM} --workers 2"
+GUNICORN = (
+    'exec gunicorn -c "$(python -m service_platform.server --gunicorn-conf)" "waiting:make()"'
+)
