@@ -32,7 +32,6 @@ from service_testing.launcher import die_with
 PRELOADED: Final = (
     "service_platform.server.workers",
     "service_platform.app",
-    "service_platform.cache",
     "service_platform.database",
     "service_platform.events",
     "service_platform.http_client",
