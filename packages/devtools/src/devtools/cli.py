@@ -21,6 +21,9 @@ COMMANDS: Final = {
     "fix": "devtools.fix:fix",
     "migrate": "devtools.migrate:app",
     "seed": "devtools.seed:seed",
+    "demo": "devtools.demo:demo",
+    "psql": "devtools.psql:psql",
+    "env": "devtools.env:env",
     "routes": "devtools.routes:routes",
     "events": "devtools.forward:events",
     "auth": "devtools.forward:auth",
@@ -33,6 +36,10 @@ COMMANDS: Final = {
 
 PASSED_THROUGH: Final = frozenset({"test", "events", "auth", "bench"})
 """Commands whose arguments belong to another program, `--help` included."""
+
+
+WITH_MORE: Final = frozenset({"psql"})
+"""Commands with arguments of their own, of which further ones belong to another program."""
 
 
 class Commands(CommandGroup):
@@ -52,11 +59,11 @@ class Commands(CommandGroup):
             return _named(typer.main.get_group(found), cmd_name)
         single = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
         settings: dict[str, Any] = {}
-        if cmd_name in PASSED_THROUGH:
+        if cmd_name in PASSED_THROUGH | WITH_MORE:
             settings["context_settings"] = {
                 "allow_extra_args": True,
                 "ignore_unknown_options": True,
-                "help_option_names": [],
+                "help_option_names": [] if cmd_name in PASSED_THROUGH else ["--help"],
             }
         single.command(cmd_name, **settings)(found)
         return _named(typer.main.get_command(single), cmd_name)

@@ -27,6 +27,8 @@ import yaml  # type: ignore[import-untyped]
 from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
 from referencing import Registry, Resource
 
+from devtools.check_skips import EXIT_NO_NETWORK, needs_network
+from devtools.errors import CommandError
 from devtools.project import ROOT, uv_command
 
 K8S: Final = ROOT / "infra" / "k8s"
@@ -52,8 +54,14 @@ ALWAYS: Final = ("hardening",)
 Document = dict[str, Any]
 
 
-class ManifestError(Exception):
+class ManifestError(CommandError):
     """A manifest that cannot be rendered or that a cluster would refuse."""
+
+
+class NoNetworkError(ManifestError):
+    """A tool that checks manifests cannot be downloaded now."""
+
+    exit_status = EXIT_NO_NETWORK
 
 
 @dataclass(frozen=True)
@@ -70,12 +78,8 @@ def manifests(
     ] = None,
 ) -> None:
     """Render every overlay and component combination, validate them, look for weaknesses."""
-    try:
-        overlays = [render(path) for path in overlay_paths()]
-        combinations = render_combinations()
-    except ManifestError as error:
-        typer.echo(str(error), err=True)
-        raise typer.Exit(1) from None
+    overlays = [render(path) for path in overlay_paths()]
+    combinations = render_combinations()
     if output is not None:
         output.mkdir(parents=True, exist_ok=True)
         for overlay in overlays:
@@ -92,9 +96,10 @@ def manifests(
     )
     try:
         sound = checkov(everything)
-    except ManifestError as error:
-        typer.echo(str(error), err=True)
-        raise typer.Exit(1) from None
+    except NoNetworkError:
+        if problems:
+            raise typer.Exit(1) from None
+        raise
     if problems or not sound:
         raise typer.Exit(1)
 
@@ -113,6 +118,7 @@ def render(path: Path, name: str = "") -> Rendered:
     done = subprocess.run(  # noqa: S603 - a fixed command on our own files
         [*kubectl(), "kustomize", str(path)], capture_output=True, text=True, check=False
     )
+    _require_network(done, "kubectl")
     if done.returncode or done.stderr:
         raise ManifestError(f"{name or path.name}: kustomize says: {done.stderr.strip()}")
     return Rendered(name or path.name, tuple(yaml.load_all(done.stdout, Loader=_LOADER)))
@@ -249,9 +255,20 @@ def checkov(everything: Iterable[Rendered]) -> bool:
             write(Path(directory) / f"{number:03}-{where}.yaml", documents)
         command = [*uv_tool(CHECKOV, "checkov"), "--config-file", str(K8S / "checkov.yaml")]
         done = subprocess.run(  # noqa: S603 - a fixed command on our own files
-            [*command, "--directory", "."], cwd=directory, check=False
+            [*command, "--directory", "."],
+            cwd=directory,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
         )
+    _require_network(done, "checkov")
+    sys.stderr.write(done.stderr)
     return done.returncode == 0
+
+
+def _require_network(done: "subprocess.CompletedProcess[str]", tool: str) -> None:
+    if done.returncode and needs_network(done.stderr):
+        raise NoNetworkError(f"{tool} cannot be downloaded: there is no network.")
 
 
 def write(path: Path, documents: Iterable[Document]) -> None:

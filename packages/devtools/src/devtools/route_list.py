@@ -5,12 +5,15 @@ import sys
 from collections.abc import Iterator
 from typing import Any, Final
 
-from fastapi.routing import APIRoute
-from starlette.routing import Route
+from fastapi.routing import iter_route_contexts
 
-from service_platform.app import PlatformRoute, ServiceApp
+from service_platform.api_docs import asset_routes
+from service_platform.app import ServiceApp
+from service_platform.errors.pages import problem_routes
+from service_platform.health import health_routes
 from service_platform.identity.dependencies import BEARER_SCHEME, OAUTH2_SCHEME
-from service_platform.ratelimit import Policy
+from service_platform.metrics import metrics_routes
+from service_platform.ratelimit import Policy, declared_policies
 from service_platform.server.loading import load_factory
 
 OWN: Final = frozenset({"HEAD", "OPTIONS"})
@@ -21,20 +24,25 @@ def rows_of(app: ServiceApp) -> Iterator[dict[str, Any]]:
     """One row for each method of each route, in the order in which they are matched."""
     document = app.openapi()
     everywhere = {policy.name for policy in Policy.service_wide(app.settings)}
-    for route in app.router.routes:
-        if not isinstance(route, Route | APIRoute):
+    platform = [
+        *health_routes(app.settings, app.lifecycle),
+        *metrics_routes(),
+        *problem_routes(),
+        *asset_routes(),
+    ]
+    for route in iter_route_contexts([*app.router.routes, *platform]):
+        endpoint, path = route.endpoint, route.path_format
+        if endpoint is None or not path or not route.methods:
             continue
-        own = isinstance(route, PlatformRoute)
-        policies = route.policies if isinstance(route, PlatformRoute) else ()
-        path = route.path_format
-        for method in sorted((route.methods or set()) - OWN):
+        limits = declared_policies(endpoint)
+        for method in sorted(route.methods - OWN):
             operation = document.get("paths", {}).get(path, {}).get(method.lower(), {})
             yield {
                 "method": method,
                 "path": path,
                 "who": who(operation.get("security", [])),
-                "limit": [str(policy) for policy in policies if policy.name not in everywhere],
-                "platform": not own,
+                "limit": [str(policy) for policy in limits if policy.name not in everywhere],
+                "platform": endpoint.__module__.startswith(("service_platform.", "fastapi.")),
             }
 
 

@@ -1,13 +1,11 @@
 """`./dev seed`: a demo admin, users and a few thousand items, through the services' own APIs."""
 
 import asyncio
-import os
 import random
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from typing import Annotated, Any, Final
 
 import typer
@@ -15,11 +13,11 @@ from httpx2 import AsyncClient, HTTPError, Limits, Response
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from devtools import state
 from devtools.errors import CommandError
 from devtools.forward import dev_system
 from devtools.project import ROOT
-from devtools.services import AUTH, ITEMS, USERS, Service
+from devtools.running_services import Addresses, running_services
+from devtools.services import AUTH
 from devtools.terminal import Terminal
 
 DOMAIN: Final = "demo.example.com"
@@ -46,15 +44,6 @@ class SeedError(CommandError):
     """Nothing can be seeded; the message is one sentence."""
 
 
-@dataclass(frozen=True, slots=True)
-class Addresses:
-    """Where the services answer."""
-
-    auth: str
-    items: str
-    users: str
-
-
 def seed(
     items: Annotated[
         int, typer.Option(min=0, max=500, help="Items of each of the users.")
@@ -65,7 +54,7 @@ def seed(
     AUTH_URL, ITEMS_URL and USERS_URL name a system elsewhere, such as one on a local cluster.
     """
     terminal = Terminal()
-    where, here = addresses()
+    where, here = running_services()
     made = asyncio.run(_fill(where, terminal, items))
     if here:
         _make_admin()
@@ -76,29 +65,6 @@ def seed(
             "The role admin is given where auth runs: "
             f"python -m auth grant-admin {_email(ADMIN[0])}"
         )
-
-
-def addresses() -> tuple[Addresses, bool]:
-    """Where the services are, and whether that is the local system.
-
-    Raises:
-        SeedError: when nothing is named and nothing runs here.
-    """
-    named = {
-        service: os.environ.get(f"{service.name.upper()}_URL") for service in (AUTH, ITEMS, USERS)
-    }
-    if all(named.values()):
-        return Addresses(*(str(url).rstrip("/") for url in named.values())), False
-    found = state.running()
-    if found is None or found.phase != "ready":
-        raise SeedError("The system does not run; start it with ./dev up, then seed it.")
-
-    def local(service: Service) -> str:
-        if service.name not in found.services:
-            raise SeedError(f"{service.name} does not run; start all services with ./dev up.")
-        return f"http://localhost:{found.services[service.name].port}"
-
-    return Addresses(*(named[service] or local(service) for service in named)), True
 
 
 async def _fill(where: Addresses, terminal: Terminal, each: int) -> int:

