@@ -194,7 +194,7 @@ async def test_statements_of_one_call_are_not_kept(
     database: Database, products: list[dict[str, Any]]
 ) -> None:
     gc.collect()
-    kept = len(_pages), len(database.reader._by_statement), len(database.reader._by_shape)
+    kept = len(_pages), len(database.reader._accepted)
     statement = COLUMNS
     for stock in range(50):
         statement = COLUMNS.where(Product.stock != stock)
@@ -202,8 +202,7 @@ async def test_statements_of_one_call_are_not_kept(
     statement = COLUMNS
     gc.collect()
     assert len(_pages) == kept[0]
-    assert len(database.reader._by_statement) == kept[1]
-    assert len(database.reader._by_shape) == kept[2] + 1
+    assert len(database.reader._accepted) <= kept[1] + 1  # SQLAlchemy's cache keeps one of a shape
 
 
 def test_values_that_do_not_fit_the_columns_are_refused() -> None:

@@ -293,14 +293,15 @@ async def test_connections_ended_again_and_again_are_worth_another_try(
 @pytest.fixture
 async def limit_connections(
     administrator: asyncpg.Connection, database_url: str
-) -> Callable[[int], Awaitable[object]]:
+) -> AsyncIterator[Callable[[int], Awaitable[object]]]:
     """Sets the most connections the server gives to this test's database."""
     name = database_url.rpartition("/")[2]
 
     async def limit(count: int) -> object:
         return await administrator.execute(f'ALTER DATABASE "{name}" CONNECTION LIMIT {count}')
 
-    return limit
+    yield limit
+    await limit(-1)
 
 
 async def test_without_connections_left_on_the_server_requests_wait_for_those_of_the_pool(
