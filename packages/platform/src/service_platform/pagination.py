@@ -1,4 +1,4 @@
-"""Pages by keyset: each goes on where the last one ended, at the same cost however deep.
+"""Keyset pagination with signed cursors: every page costs the same, however deep it is.
 
     NEWEST = Keyset("-created_at", desc(Item.created_at), desc(Item.id))
 
@@ -6,7 +6,7 @@
         reader, select(Item.id, Item.name, Item.created_at).where(Item.owner_id == owner),
         NEWEST, page, filters={"owner": owner, "q": q},
     )
-    return PageOf(items=rows.items, next_cursor=rows.next_cursor)
+    return Page[ItemRead].model_validate(rows)
 
 The cursor holds the sort values of the last row, signed together with the order and the filters: a
 client can neither read a meaning into it that would bind us nor use it for another query.
@@ -57,19 +57,25 @@ T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
 
 
-class PageOf(BaseModel, Generic[T]):
-    """A page of a list; the `next_cursor` of the last page is null."""
+class Page(BaseModel, Generic[T]):
+    """One page of a list. Pass `next_cursor` as `cursor` to read the next one."""
 
     model_config = ConfigDict(from_attributes=True)
 
     items: list[T]
     next_cursor: str | None = Field(
-        description="`cursor` of the next page, null when there is none."
+        description="The `cursor` of the next page; null on the last page.",
+        examples=["hYk3vQ2m8QeQm1lq1Y0oLlsiMjAyNi0xMS0yM1QxMjowMDowMFoiXQ"],
     )
+
+    @classmethod
+    def model_parametrized_name(cls, params: tuple[Any, ...]) -> str:
+        """Return the name of the schema: `Page[ItemRead]` is `ItemReadPage`."""
+        return "".join(getattr(each, "__name__", str(each)) for each in params) + cls.__name__
 
 
 class CursorCodec:
-    """Writes and reads signed cursors.
+    """Encodes and decodes signed cursors.
 
     Args:
         secret_keys: the first signs, all of them are accepted (so a key can be replaced).
@@ -82,13 +88,13 @@ class CursorCodec:
         ]
 
     def encode(self, values: Sequence[Any], context: bytes) -> str:
-        """A cursor for the sort values of a row, good only in the same context."""
+        """Return a cursor for the sort values of a row; it is valid in the same context only."""
         payload = orjson.dumps(values, default=str)
         signature = self._sign(self._keys[0], payload, context)
         return base64.urlsafe_b64encode(signature + payload).rstrip(b"=").decode("ascii")
 
     def decode(self, cursor: str, context: bytes) -> list[Any]:
-        """The values of a cursor, as JSON has them.
+        """Return the sort values of a cursor, as JSON has them.
 
         Raises:
             InvalidCursor: when it was altered or made in another context.
@@ -115,12 +121,12 @@ class CursorCodec:
 
 @dataclass(frozen=True, slots=True)
 class PageParams:
-    """Which page a client asks for.
+    """The page that a client asks for.
 
     Attributes:
-        limit: rows at most.
-        cursor: where the last page ended, as it was sent.
-        codec: reads it.
+        limit: the most rows of the page.
+        cursor: of the last row of the page before, as the client sent it.
+        codec: decodes the cursor.
     """
 
     limit: int
@@ -129,8 +135,8 @@ class PageParams:
 
 
 @dataclass(frozen=True, slots=True)
-class Slice(Generic[T]):
-    """Rows of a page and where the next one begins."""
+class KeysetPage(Generic[T]):
+    """The rows of a page and the cursor of the next one."""
 
     items: list[T]
     next_cursor: str | None
@@ -147,7 +153,7 @@ class _SortKey:
         return literal(value, self.column.type)
 
     def parse(self, value: Any) -> Any:
-        """A value from JSON as the column's Python type."""
+        """Return a value from JSON as the column's Python type."""
         if value is None:
             return None
         kind = self.column.type.python_type
@@ -159,7 +165,7 @@ class _SortKey:
         return self.column.is_(None) if value is None else self.column == self.literal(value)
 
     def after(self, value: Any) -> ColumnElement[bool]:
-        """What comes after a value; NULL is greater than everything, as in PostgreSQL's order."""
+        """The condition for later values; NULL is greater than everything, as in PostgreSQL."""
         if self.descending:
             return self.column.is_not(None) if value is None else self.column < self.literal(value)
         if value is None:
@@ -183,11 +189,11 @@ class Keyset:
         self._after_place = self._comparison_of_rows()
 
     def values_of(self, row: Any) -> list[Any]:
-        """The row's place in the order."""
+        """Return the sort values of a row."""
         return [getattr(row, key.name) for key in self._keys]
 
     def after(self, values: Sequence[Any]) -> tuple[ColumnElement[bool], dict[str, Any]]:
-        """The condition for the rows after a place, and values of its named parameters.
+        """Return the condition for rows after the sort values, and its parameters.
 
         Raises:
             InvalidCursor: when the values are not of this order's columns.
@@ -251,7 +257,7 @@ async def fetch_page(
     *,
     filters: Mapping[str, Any] | None = None,
     parameters: Mapping[str, Any] | None = None,
-) -> Slice[Row[*Ts]]:
+) -> KeysetPage[Row[*Ts]]:
     """Read one page.
 
     Args:
@@ -276,9 +282,9 @@ async def fetch_page(
         values |= place
     rows = await reader.all(_page_of(statement, keyset, condition, page.limit), values)
     if len(rows) <= page.limit:
-        return Slice(rows, None)
+        return KeysetPage(rows, None)
     rows.pop()
-    return Slice(rows, page.codec.encode(keyset.values_of(rows[-1]), context))
+    return KeysetPage(rows, page.codec.encode(keyset.values_of(rows[-1]), context))
 
 
 def _page_of(
@@ -304,20 +310,23 @@ _pages: WeakKeyDictionary[Any, dict[tuple[Keyset, bool, int], Any]] = WeakKeyDic
 async def page_params(
     request: Request,
     limit: Annotated[
-        int, Query(ge=1, le=MAX_LIMIT, description="Most items of a page.")
+        int, Query(ge=1, le=MAX_LIMIT, description="The most items of the page.")
     ] = DEFAULT_LIMIT,
     cursor: Annotated[
         str | None,
-        Query(max_length=MAX_CURSOR_LENGTH, description="`next_cursor` of the page before."),
+        Query(
+            max_length=MAX_CURSOR_LENGTH,
+            description="`next_cursor` of the page before; without it, the first page.",
+        ),
     ] = None,
 ) -> PageParams:
-    """`limit` and `cursor` of the request."""
+    """Read `limit` and `cursor` of the request."""
     return PageParams(limit, cursor, codec_of(request.app.state.settings.secret_keys))
 
 
 @lru_cache(maxsize=8)
 def codec_of(secret_keys: tuple[str, ...]) -> CursorCodec:
-    """The codec for the settings' secret keys, made once."""
+    """Return the codec for the settings' secret keys, made once."""
     return CursorCodec(secret_keys)
 
 
@@ -329,6 +338,6 @@ def _sort_key(column: Any) -> _SortKey:
     return _SortKey(clause.key, clause, descending, getattr(clause, "nullable", True))
 
 
-Page = Annotated[PageParams, Depends(page_params)]
+PageQuery = Annotated[PageParams, Depends(page_params)]
 
-__all__ = ["CursorCodec", "Keyset", "Page", "PageOf", "PageParams", "Slice", "fetch_page"]
+__all__ = ["CursorCodec", "Keyset", "KeysetPage", "Page", "PageParams", "PageQuery", "fetch_page"]

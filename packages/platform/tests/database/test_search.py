@@ -1,8 +1,8 @@
-"""What a search asks PostgreSQL; that it finds the right rows is tested with items and users."""
+"""The `tsquery` of a search; that it finds the right rows is tested with items and users."""
 
 import pytest
 
-from service_platform.database.search import MAX_WORDS, question
+from service_platform.database.search import MAX_WORDS, prefix_tsquery
 
 
 @pytest.mark.parametrize(
@@ -19,8 +19,8 @@ from service_platform.database.search import MAX_WORDS, question
     ],
 )
 def test_every_word_is_the_beginning_of_a_word(text: str, asked: str) -> None:
-    assert question(text) == asked
+    assert prefix_tsquery(text) == asked
 
 
-def test_a_question_has_a_bounded_number_of_words() -> None:
-    assert question("a " * 1_000).count("'a'") == MAX_WORDS
+def test_a_query_has_a_bounded_number_of_words() -> None:
+    assert prefix_tsquery("a " * 1_000).count("'a'") == MAX_WORDS

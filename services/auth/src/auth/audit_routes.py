@@ -13,7 +13,7 @@ from auth.repository import AuditRow
 from auth.schemas import AuditEventRead
 from service_platform.database.session import DbReader
 from service_platform.errors import InvalidCursor, responses
-from service_platform.pagination import Page, PageOf, Slice
+from service_platform.pagination import KeysetPage, Page, PageQuery
 
 router = APIRouter(prefix="/auth", tags=["audit"])
 
@@ -21,13 +21,13 @@ router = APIRouter(prefix="/auth", tags=["audit"])
 @router.get(
     "/audit",
     summary="List events of the audit log, the newest first",
-    response_model=PageOf[AuditEventRead],
+    response_model=Page[AuditEventRead],
     responses=responses(InvalidCursor),
 )
 async def list_audit_events(
     _: Admin,
     reader: DbReader,
-    page: Page,
+    page: PageQuery,
     *,
     event: Annotated[AuditEvent | None, Query(description="Name of the event.")] = None,
     account_id: Annotated[
@@ -35,7 +35,7 @@ async def list_audit_events(
     ] = None,
     since: Annotated[AwareDatetime | None, Query(description="Not before this time.")] = None,
     until: Annotated[AwareDatetime | None, Query(description="Before this time.")] = None,
-) -> Slice[AuditRow]:
+) -> KeysetPage[AuditRow]:
     """List security-relevant events that match every filter, page by page; for admins."""
     return await repository.page_of_audit(
         reader, page, event=event, account_id=account_id, since=since, until=until

@@ -20,7 +20,7 @@ from auth.schemas import (
 )
 from service_platform.database.session import DbReader, DbSession
 from service_platform.errors import Conflict, InvalidCursor, NotFound, responses
-from service_platform.pagination import Page, PageOf, Slice
+from service_platform.pagination import KeysetPage, Page, PageQuery
 from service_platform.ratelimit import limit
 from service_platform.text import OneLine
 
@@ -122,18 +122,18 @@ async def end_session(
 @router.get(
     "/accounts",
     summary="List accounts, the newest first",
-    response_model=PageOf[AccountRead],
+    response_model=Page[AccountRead],
     responses=responses(InvalidCursor),
 )
 async def list_accounts(
     _: Admin,
     reader: DbReader,
-    page: Page,
+    page: PageQuery,
     q: Annotated[
         OneLine | None,
         Query(max_length=254, description="Beginning of the address, or part of the name."),
     ] = None,
-) -> Slice[AccountRow]:
+) -> KeysetPage[AccountRow]:
     """List all accounts, page by page; for admins."""
     return await repository.page_of_accounts(reader, page, q)
 

@@ -14,7 +14,7 @@ from service_platform.database import (
     Versioned,
     new_metadata,
 )
-from service_platform.database.search import words_of
+from service_platform.database.search import tsvector_of
 from service_platform.events.models import InboxSubjectTable, InboxTable
 from service_platform.idempotency import idempotency_table
 
@@ -44,7 +44,7 @@ class Item(Identified, Timestamped, Versioned, Base):
     price_order: Mapped[Decimal] = mapped_column(
         Numeric(13, 2), Computed("coalesce(price, 10000000000)", persisted=True), deferred=True
     )
-    words: Mapped[str] = words_of("name", "description")
+    words: Mapped[str] = tsvector_of("name", "description")
 
     __table_args__ = (
         CheckConstraint("price >= 0", name="price_not_negative"),

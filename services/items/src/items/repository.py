@@ -14,9 +14,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from items.models import ClosedAccount, Item
 from items.schemas import ItemQuery, ItemSort
 from service_platform.database import Reader
-from service_platform.database.search import has_words, question
+from service_platform.database.search import matches_tsquery, prefix_tsquery
 from service_platform.ids import new_id
-from service_platform.pagination import Keyset, PageParams, Slice, fetch_page
+from service_platform.pagination import Keyset, KeysetPage, PageParams, fetch_page
 
 Record: TypeAlias = Row[*tuple[Any, ...]]
 """A row of columns."""
@@ -42,8 +42,8 @@ _TAGGED: Final = Item.tags.contains(bindparam("tags"))
 _LISTS: Final[Mapping[tuple[bool, bool], Any]] = {
     (False, False): _ALL,
     (False, True): _ALL.where(_TAGGED),
-    (True, False): _ALL.where(has_words(Item.words, "words")),
-    (True, True): _ALL.where(has_words(Item.words, "words"), _TAGGED),
+    (True, False): _ALL.where(matches_tsquery(Item.words, "words")),
+    (True, True): _ALL.where(matches_tsquery(Item.words, "words"), _TAGGED),
 }
 """By whether words and whether tags are asked for; made once, which is half of a page's cost."""
 
@@ -67,7 +67,7 @@ async def item_of(reader: Reader, owner_id: UUID, item_id: UUID) -> Record | Non
     return await reader.one_or_none(_ITEM, {"item_id": item_id, "owner_id": owner_id})
 
 
-async def page_of_items(reader: Reader, query: ItemQuery, page: PageParams) -> Slice[Record]:
+async def page_of_items(reader: Reader, query: ItemQuery, page: PageParams) -> KeysetPage[Record]:
     """A page of the owner's items that match."""
     return await fetch_page(
         reader,
@@ -77,7 +77,7 @@ async def page_of_items(reader: Reader, query: ItemQuery, page: PageParams) -> S
         filters=query.model_dump(exclude={"sort"}),
         parameters={
             "owner_id": query.owner_id,
-            **({"words": question(query.q)} if query.q else {}),
+            **({"words": prefix_tsquery(query.q)} if query.q else {}),
             **({"tags": list(query.tags)} if query.tags else {}),
         },
     )

@@ -13,7 +13,7 @@ from service_platform.database.session import DbReader, DbSession
 from service_platform.errors import BadRequest, InvalidCursor, PreconditionFailed, responses
 from service_platform.etags import IfMatch, IfNoneMatch, etag_for
 from service_platform.idempotency import IDEMPOTENCY_PROBLEMS, IdempotencyKey
-from service_platform.pagination import Page, PageOf, Slice
+from service_platform.pagination import KeysetPage, Page, PageQuery
 
 router = APIRouter(prefix="/items", tags=["items"])
 
@@ -43,10 +43,10 @@ async def create_item(
 @router.get(
     "",
     summary="Items of the caller",
-    response_model=PageOf[ItemView],
+    response_model=Page[ItemView],
     responses=responses(InvalidCursor),
 )
-async def list_items(query: WantedItems, page: Page, reader: DbReader) -> Slice[Record]:
+async def list_items(query: WantedItems, page: PageQuery, reader: DbReader) -> KeysetPage[Record]:
     """The caller's items, page by page: go on with `cursor=next_cursor` and the same filters."""
     return await repository.page_of_items(reader, query, page)
 

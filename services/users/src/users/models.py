@@ -7,7 +7,7 @@ from sqlalchemy import Index, func
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from service_platform.database import COLUMN_TYPES, Timestamped, Versioned, new_metadata
-from service_platform.database.search import words_of
+from service_platform.database.search import tsvector_of
 from service_platform.events.models import InboxSubjectTable, InboxTable
 
 
@@ -32,7 +32,7 @@ class Profile(Timestamped, Versioned, Base):
     bio: Mapped[str | None]
     avatar_url: Mapped[str | None]
     locale: Mapped[str | None]
-    words: Mapped[str] = words_of("full_name", "email")
+    words: Mapped[str] = tsvector_of("full_name", "email")
 
     __table_args__ = (Index(None, "words", postgresql_using="gin"),)
 

@@ -9,8 +9,8 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from service_platform.database import Reader
-from service_platform.database.search import has_words, question
-from service_platform.pagination import Keyset, PageParams, Slice, fetch_page
+from service_platform.database.search import matches_tsquery, prefix_tsquery
+from service_platform.pagination import Keyset, KeysetPage, PageParams, fetch_page
 from users.models import ClosedAccount, Profile
 
 Record: TypeAlias = Row[*tuple[Any, ...]]
@@ -30,7 +30,7 @@ COLUMNS: Final = (
 
 _PROFILE: Final = select(*COLUMNS).where(Profile.id == bindparam("account_id"))
 _ALL: Final = select(*COLUMNS)
-_FOUND: Final = _ALL.where(has_words(Profile.words, "words"))
+_FOUND: Final = _ALL.where(matches_tsquery(Profile.words, "words"))
 _NEWEST: Final = Keyset("-id", desc(Profile.id))
 """Account ids are UUIDv7: the newest account has the greatest."""
 
@@ -40,12 +40,12 @@ async def profile_of(reader: Reader, account_id: UUID) -> Record | None:
     return await reader.one_or_none(_PROFILE, {"account_id": account_id})
 
 
-async def page_of_profiles(reader: Reader, page: PageParams, q: str | None) -> Slice[Record]:
+async def page_of_profiles(reader: Reader, page: PageParams, q: str | None) -> KeysetPage[Record]:
     """A page of all profiles, or of those with the words of `q` in name or address."""
     filters = {"q": q}
     if not q:
         return await fetch_page(reader, _ALL, _NEWEST, page, filters=filters)
-    words = {"words": question(q)}
+    words = {"words": prefix_tsquery(q)}
     return await fetch_page(reader, _FOUND, _NEWEST, page, filters=filters, parameters=words)
 
 

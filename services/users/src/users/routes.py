@@ -8,7 +8,7 @@ from fastapi import APIRouter, Query, Response
 from service_platform.database.session import DbReader, DbSession, TheDatabase
 from service_platform.errors import BadRequest, InvalidCursor, PreconditionFailed, responses
 from service_platform.etags import IfMatch, IfNoneMatch, etag_for
-from service_platform.pagination import Page, PageOf, Slice
+from service_platform.pagination import KeysetPage, Page, PageQuery
 from service_platform.text import OneLine
 from users import repository, service
 from users.dependencies import Admin, ProfileReader, ProfileWriter
@@ -51,18 +51,18 @@ async def change_own_profile(
 @router.get(
     "",
     summary="Profiles, the newest accounts first",
-    response_model=PageOf[ProfileView],
+    response_model=Page[ProfileView],
     responses=responses(InvalidCursor),
 )
 async def list_profiles(
     _: Admin,
-    page: Page,
+    page: PageQuery,
     reader: DbReader,
     q: Annotated[
         OneLine | None,
         Query(max_length=200, description="Beginnings of words in name or address."),
     ] = None,
-) -> Slice[Record]:
+) -> KeysetPage[Record]:
     """For admins."""
     return await repository.page_of_profiles(reader, page, q)
 

@@ -20,7 +20,7 @@ from typing import TypeVar, TypeVarTuple
 
 from sqlalchemy import Row
 
-from service_platform.pagination import Slice
+from service_platform.pagination import KeysetPage
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
@@ -36,9 +36,9 @@ def rows_of(make: Callable[[*Ts], T], rows: Iterable[Row[*Ts]]) -> list[T]:
     return [make(*row) for row in rows]
 
 
-def slice_of(make: Callable[[*Ts], T], page: Slice[Row[*Ts]]) -> Slice[T]:
+def page_of(make: Callable[[*Ts], T], page: KeysetPage[Row[*Ts]]) -> KeysetPage[T]:
     """Convert the rows of a page to named tuples."""
-    return Slice([make(*row) for row in page.items], page.next_cursor)
+    return KeysetPage([make(*row) for row in page.items], page.next_cursor)
 
 
-__all__ = ["row_of", "rows_of", "slice_of"]
+__all__ = ["page_of", "row_of", "rows_of"]

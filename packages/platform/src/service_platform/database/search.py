@@ -1,14 +1,14 @@
-"""Search by the beginnings of words, answered by an index; nothing to install in PostgreSQL.
+"""Full-text search by word prefixes with a GIN index; no PostgreSQL extension is needed.
 
     class Item(Base):
-        words: Mapped[str] = words_of("name", "description")
+        words: Mapped[str] = tsvector_of("name", "description")
         __table_args__ = (Index("ix_items_words", "words", postgresql_using="gin"),)
 
-    FOUND = select(Item.id).where(has_words(Item.words, "words"))
-    await reader.all(FOUND, {"words": question(q)})
+    FOUND = select(Item.id).where(matches_tsquery(Item.words, "words"))
+    await reader.all(FOUND, {"words": prefix_tsquery(q)})
 
-Words are what white space and punctuation separate, in the stored text and in the question alike:
-PostgreSQL's own parser would take `black/white` for a file name and `example.com` for one word.
+White space and punctuation separate words, in the stored text and in the query alike: PostgreSQL's
+own parser would take `black/white` for a file name and `example.com` for one word.
 """
 
 from typing import Any, Final
@@ -19,13 +19,13 @@ from sqlalchemy.orm import MappedColumn, mapped_column
 
 PUNCTUATION: Final = "!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~"
 MAX_WORDS: Final = 10
-"""Further words of a question are not looked at: each costs a walk through the index."""
+"""Further words of a query are ignored: each costs an index scan."""
 
 _to_spaces: Final = str.maketrans(dict.fromkeys(PUNCTUATION, " "))
 
 
-def words_of(*columns: str) -> MappedColumn[str]:
-    """A generated column with the words of other columns of the row; NULL is no word.
+def tsvector_of(*columns: str) -> MappedColumn[str]:
+    """Declare a generated `tsvector` column of other columns' text; NULL is no text.
 
     Args:
         *columns: names of text columns.
@@ -42,19 +42,19 @@ def words_of(*columns: str) -> MappedColumn[str]:
     )
 
 
-def question(text: str) -> str:
-    """What `to_tsquery` takes: every word of `text`, each as the beginning of a word."""
+def prefix_tsquery(text: str) -> str:
+    """Return text as the argument of `to_tsquery`: every word, each as a prefix."""
     words = text.translate(_to_spaces).split()[:MAX_WORDS]
     return " & ".join(f"'{word}':*" for word in words)
 
 
-def has_words(column: Any, parameter: str) -> ColumnElement[bool]:
-    """Whether a row has, for each word of a question, a word that begins with it.
+def matches_tsquery(column: Any, parameter: str) -> ColumnElement[bool]:
+    """Compare a `tsvector` column with a `tsquery`: each prefix must begin one of its words.
 
     Args:
-        column: see `words_of`.
-        parameter: name of the statement's parameter; its value is a `question`. One without any
-            word is found nowhere.
+        column: see `tsvector_of`.
+        parameter: name of the statement's parameter, whose value is made by `prefix_tsquery`. A
+            query without any word matches nothing.
     """
     matches: ColumnElement[bool] = column.bool_op("@@")(
         func.to_tsquery(cast("simple", REGCONFIG), bindparam(parameter, type_=Text))
@@ -62,4 +62,4 @@ def has_words(column: Any, parameter: str) -> ColumnElement[bool]:
     return matches
 
 
-__all__ = ["has_words", "question", "words_of"]
+__all__ = ["matches_tsquery", "prefix_tsquery", "tsvector_of"]

@@ -10,7 +10,7 @@ from service_platform.database import Database
 from service_platform.database.session import DbReader, DbSession
 from service_platform.errors import responses
 from service_platform.idempotency import IDEMPOTENCY_PROBLEMS, IdempotencyKey
-from service_platform.pagination import Keyset, Page, PageOf, fetch_page
+from service_platform.pagination import Keyset, Page, PageQuery, fetch_page
 from service_platform.redis_client import RedisClient
 from service_platform.settings import PlatformSettings, load_settings
 from shop.models import Product
@@ -45,10 +45,10 @@ async def create(body: NewProduct, session: DbSession, key: IdempotencyKey) -> R
 
 
 @router.get("")
-async def list_products(reader: DbReader, page: Page) -> PageOf[ProductView]:
+async def list_products(reader: DbReader, page: PageQuery) -> Page[ProductView]:
     rows = await fetch_page(reader, select(Product.name, Product.stock), BY_NAME, page)
     items = [ProductView(name=row.name, stock=row.stock) for row in rows.items]
-    return PageOf(items=items, next_cursor=rows.next_cursor)
+    return Page(items=items, next_cursor=rows.next_cursor)
 
 
 def create_app() -> FastAPI:

@@ -11,8 +11,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from auth.models import Account, ClosedAccount, Session
 from auth.repository.sessions import IS_LIVE
 from service_platform.database import Reader
-from service_platform.database.rows import row_of, rows_of, slice_of
-from service_platform.pagination import Keyset, PageParams, Slice, fetch_page
+from service_platform.database.rows import page_of, row_of, rows_of
+from service_platform.pagination import Keyset, KeysetPage, PageParams, fetch_page
 
 
 class AccountRow(NamedTuple):
@@ -116,7 +116,7 @@ async def live_account(reader: Reader, account_id: UUID, session_id: UUID) -> Ac
 
 async def page_of_accounts(
     reader: Reader, page: PageParams, query: str | None
-) -> Slice[AccountRow]:
+) -> KeysetPage[AccountRow]:
     """Return accounts whose address begins with, or whose name contains, the text; newest first."""
     statement = select(*ACCOUNT_COLUMNS)
     if query:
@@ -127,7 +127,7 @@ async def page_of_accounts(
             )
         )
     found = await fetch_page(reader, statement, _NEWEST, page, filters={"q": query})
-    return slice_of(AccountRow, found)
+    return page_of(AccountRow, found)
 
 
 async def account_id_of(session: AsyncSession, email_key: str) -> UUID | None:

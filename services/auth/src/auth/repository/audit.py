@@ -10,8 +10,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from auth.models import AuditEntry
 from service_platform.database import Reader
-from service_platform.database.rows import slice_of
-from service_platform.pagination import Keyset, PageParams, Slice, fetch_page
+from service_platform.database.rows import page_of
+from service_platform.pagination import Keyset, KeysetPage, PageParams, fetch_page
 
 
 class AuditRow(NamedTuple):
@@ -57,7 +57,7 @@ async def page_of_audit(
     account_id: UUID | None = None,
     since: datetime | None = None,
     until: datetime | None = None,
-) -> Slice[AuditRow]:
+) -> KeysetPage[AuditRow]:
     """Return the events that match every filter, the newest first.
 
     Args:
@@ -80,7 +80,7 @@ async def page_of_audit(
     if until is not None:
         statement = statement.where(AuditEntry.occurred_at < until)
     filters = {"event": event, "account_id": account_id, "since": since, "until": until}
-    return slice_of(AuditRow, await fetch_page(reader, statement, _NEWEST, page, filters=filters))
+    return page_of(AuditRow, await fetch_page(reader, statement, _NEWEST, page, filters=filters))
 
 
 async def delete_old_audit_events(session: AsyncSession, kept: timedelta, limit: int) -> int:
