@@ -133,6 +133,10 @@ class PlatformSettings(BaseSettings):
     database_allow_unencrypted: bool = Field(
         False, description="Allow a DATABASE_URL without TLS where deployed (a mesh encrypts)."
     )
+    database_pooler: Literal["none", "transaction"] = Field(
+        "none",
+        description="transaction: DATABASE_URL is a pooler's (PgBouncer, pool_mode=transaction).",
+    )
     database_pool_size: int = Field(
         10, ge=1, le=200, description="Connections kept open by one process."
     )

@@ -14,6 +14,7 @@ from service_platform.database import migrate
 from service_platform.revisions import MigrationsError, revisions_of
 from service_platform.settings import PlatformSettings
 from service_testing.databases import TestDatabases
+from service_testing.postgres import LocalPostgres
 
 SAMPLE = Path(__file__).parents[1] / "sample"
 
@@ -155,6 +156,44 @@ async def test_a_table_in_use_is_not_waited_for_for_ever(
         await migrate.up("growing", settings)
     await connection.rollback()
     await migrate.up("growing", settings)
+
+
+@pytest.mark.parametrize("pooler", ["none", "transaction"])
+async def test_a_migration_may_take_longer_than_the_statements_of_requests(
+    settings: PlatformSettings, growing: Path, postgres_server: LocalPostgres, pooler: str
+) -> None:
+    name = settings.database_url.get_secret_value().rpartition("/")[2]
+    postgres_server.execute(f"ALTER DATABASE \"{name}\" SET statement_timeout = '200ms'")
+    write(growing, 1, "op.execute('SELECT pg_sleep(0.4)')")
+    told = settings.model_copy(update={"database_pooler": pooler})
+    assert (await migrate.up("growing", told)).pending == 1
+
+
+@pytest.mark.parametrize("pooler", ["none", "transaction"])
+async def test_an_index_is_built_concurrently_and_again_after_a_failure(
+    settings: PlatformSettings, connection: AsyncConnection, growing: Path, pooler: str
+) -> None:
+    told = settings.model_copy(update={"database_pooler": pooler})
+    write(growing, 1, "op.execute('CREATE TABLE things (id int)')")
+    await migrate.up("growing", told)
+    await connection.execute(text("INSERT INTO things VALUES (1), (1)"))
+    await connection.commit()
+    write(
+        growing,
+        2,
+        "with op.get_context().autocommit_block():\n"
+        "        op.drop_index('ix', if_exists=True, postgresql_concurrently=True)\n"
+        "        op.create_index('ix', 'things', ['id'], unique=True,"
+        " postgresql_concurrently=True)",
+    )
+    with pytest.raises(migrate.MigrationError, match="could not create unique index"):
+        await migrate.up("growing", told)
+    assert (await migrate.status("growing", told)).current == "0001"
+    await connection.execute(text("DELETE FROM things"))
+    await connection.commit()
+    assert (await migrate.up("growing", told)).pending == 1
+    valid = text("SELECT indisvalid FROM pg_index WHERE indexrelid = 'ix'::regclass")
+    assert await connection.scalar(valid)
 
 
 async def test_two_newest_revisions_are_refused(growing: Path, settings: PlatformSettings) -> None:

@@ -67,18 +67,21 @@ class Connector:
         url = PostgresUrl.parse(settings.database_url.get_secret_value())
         self._socket_options = url.socket_options()
         self._command_timeout = limit + ANSWER_MARGIN_SECONDS if limit else None
-        server_settings = {
-            "application_name": settings.project_name,
-            "statement_timeout": str(round(limit * 1000)),
-            "idle_in_transaction_session_timeout": str(
-                round(settings.request_timeout_seconds * 1000)
-            ),
-            "jit": "off",  # compiling costs more than the short statements of a service gain
-            "timezone": "UTC",
-        }
+        self.is_pooled = settings.database_pooler == "transaction"
+        server_settings = {"application_name": settings.project_name, "timezone": "UTC"}
+        if not self.is_pooled:  # a pooler gives each transaction another session
+            server_settings |= {
+                "statement_timeout": str(round(limit * 1000)),
+                "idle_in_transaction_session_timeout": str(
+                    round(settings.request_timeout_seconds * 1000)
+                ),
+                "jit": "off",  # compiling costs more than the short statements of a service gain
+            }
         self._arguments = url.connect_arguments(
             settings.database_connect_timeout_seconds, server_settings
         )
+        if self.is_pooled:
+            self._arguments["statement_cache_size"] = 0
         self._failed_at = float("-inf")
         self._connecting: set[asyncio.Future[asyncpg.Connection]] = set()
         self._unfinished: dict[asyncpg.Connection, asyncio.Task[Any] | None] = {}
@@ -186,9 +189,8 @@ def make_engine(settings: PlatformSettings, connector: Connector) -> AsyncEngine
     that a burst's extra ones come to rest. No query is spent to see whether one still lives: the
     driver hears of a closed socket at once.
     """
-    engine = create_async_engine(
-        "postgresql+asyncpg://",
-        async_creator=connector,
+    engine = _engine(
+        connector,
         poolclass=FairQueuePool,
         pool_size=settings.database_pool_size,
         max_overflow=settings.database_max_overflow,
@@ -196,7 +198,6 @@ def make_engine(settings: PlatformSettings, connector: Connector) -> AsyncEngine
         pool_recycle=RECYCLE_SECONDS,
         pool_use_lifo=True,
         echo=settings.debug,
-        hide_parameters=True,
     )
     pool_limit.set(settings.database_pool_size + settings.database_max_overflow)
     event.listen(engine.sync_engine, "connect", connector.finished)
@@ -210,12 +211,26 @@ def make_engine(settings: PlatformSettings, connector: Connector) -> AsyncEngine
 def make_migration_engine(settings: PlatformSettings) -> AsyncEngine:
     """An engine for one connection at a time, whose statements may take as long as they need."""
     connector = Connector(settings, statement_timeout_seconds=0)
-    return create_async_engine(
-        "postgresql+asyncpg://",
-        async_creator=connector,
-        poolclass=NullPool,
-        hide_parameters=True,
+    return _engine(connector, poolclass=NullPool)
+
+
+def _engine(connector: Connector, **options: Any) -> AsyncEngine:
+    """An engine on the connector, behind a pooler without named prepared statements.
+
+    Those belong to a session. An unnamed one is parsed together with its execution.
+    """
+    adaption: dict[str, Any] = {"async_creator_fn": connector}
+    if connector.is_pooled:
+        adaption |= {"prepared_statement_cache_size": 0, "prepared_statement_name_func": str}
+
+    def creator() -> Any:
+        dialect: Any = engine.dialect
+        return dialect.loaded_dbapi.connect(**adaption)
+
+    engine = create_async_engine(
+        "postgresql+asyncpg://", creator=creator, hide_parameters=True, **options
     )
+    return engine
 
 
 def _refuse_closed(connection: Any, _record: object, _proxy: object) -> None:

@@ -7,7 +7,8 @@
 `DATABASE_URL` and the other settings come from the environment, as for the service itself. Only one
 process migrates a database at a time: the others wait for an advisory lock, then find nothing to
 do. Migrations go forward only; each is one transaction, and must leave the schema usable for the
-release that is still running.
+release that is still running. What cannot be part of a transaction stands in a migration of its
+own, in `with op.get_context().autocommit_block():`, and can be run again when it was broken off.
 """
 
 import argparse
@@ -20,7 +21,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import text
+from sqlalchemy import Connection, event, text
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -35,6 +36,8 @@ LOCK_WAIT_SECONDS: Final = 120
 TABLE_LOCK_WAIT_SECONDS: Final = 10
 """How long a statement waits for a table; meanwhile every request for that table waits, too."""
 LOCK_NOT_AVAILABLE: Final = "55P03"
+LOCK_INTERVAL_SECONDS: Final = 0.2
+"""Between two attempts to get the lock."""
 WAIT_INTERVAL_SECONDS: Final = 0.5
 """Between two attempts to reach a database that is not there yet."""
 
@@ -77,14 +80,11 @@ async def up(service: str, settings: PlatformSettings) -> Status:
         MigrationError: with the reason in one sentence.
     """
     migrations = f"{service}.migrations"
-    async with _connected(settings) as connection, _locked(connection, service):
-        before = await _status(connection, migrations)
+    async with _connected(settings) as lock, _locked(lock, service):
+        before = await _status(lock, migrations)
         if before.pending:
-            await connection.execute(
-                text(f"SET lock_timeout = '{round(TABLE_LOCK_WAIT_SECONDS * 1000)}'")
-            )
-            await connection.commit()
-            await _alembic(connection, migrations, "upgrade", "head")
+            async with _connected(settings) as connection:
+                await _alembic(connection, migrations, "upgrade", "head")
     return before
 
 
@@ -166,37 +166,37 @@ def lock_key(service: str) -> int:
 
 @asynccontextmanager
 async def _locked(connection: AsyncConnection, service: str) -> AsyncIterator[None]:
-    """Hold the service's advisory lock; it ends with the connection at the latest."""
+    """Hold the service's advisory lock by a transaction, which a pooler keeps on one session.
+
+    Whoever waits for it holds no transaction meanwhile: the pooler may have few connections.
+    """
     key = lock_key(service)
-    try:
-        await connection.execute(text(f"SET lock_timeout = '{round(LOCK_WAIT_SECONDS * 1000)}'"))
-        await connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": key})
-        await connection.commit()
-    except DBAPIError as error:
-        if sqlstate(error) != LOCK_NOT_AVAILABLE:
-            raise
-        raise MigrationError(
-            f"Another process has been migrating the database of {service} for more than "
-            f"{LOCK_WAIT_SECONDS} s; wait for it to end and try again."
-        ) from error
+    deadline = time.monotonic() + LOCK_WAIT_SECONDS
+    while not await connection.scalar(text("SELECT pg_try_advisory_xact_lock(:key)"), {"key": key}):
+        await connection.rollback()
+        if time.monotonic() > deadline:
+            raise MigrationError(
+                f"Another process has been migrating the database of {service} for more than "
+                f"{LOCK_WAIT_SECONDS} s; wait for it to end and try again."
+            )
+        await asyncio.sleep(LOCK_INTERVAL_SECONDS)
+    await connection.execute(text("SET LOCAL idle_in_transaction_session_timeout = 0"))
     try:
         yield
     finally:
         if not connection.closed and not connection.invalidated:
             await connection.rollback()
-            await connection.execute(text("SELECT pg_advisory_unlock(:key)"), {"key": key})
-            await connection.commit()
 
 
 async def _status(connection: AsyncConnection, migrations: str) -> Status:
     wanted = revisions_of(migrations)
     try:
-        current = await connection.scalar(CURRENT_REVISION)
+        async with connection.begin_nested():
+            current = await connection.scalar(CURRENT_REVISION)
     except DBAPIError as error:
         if sqlstate(error) != UNDEFINED_TABLE:
             raise
         current = None
-    await connection.rollback()
     return Status(current, wanted.head, wanted.pending(current))
 
 
@@ -215,6 +215,7 @@ async def _alembic(
     config.set_main_option("path_separator", "os")
 
     def run(sync_connection: Any) -> Any:
+        event.listen(sync_connection, "begin", _limit_locks)
         config.attributes["connection"] = sync_connection
         return getattr(command, name)(config, *arguments, **options)
 
@@ -230,6 +231,14 @@ async def _alembic(
     except SQLAlchemyError as error:
         raise MigrationError(_explained(error)) from error
     return result
+
+
+def _limit_locks(connection: Connection) -> None:
+    """Set the limits of a migration's transaction; a role may have others for its statements."""
+    connection.exec_driver_sql(
+        f"SET LOCAL lock_timeout = '{round(TABLE_LOCK_WAIT_SECONDS * 1000)}'"
+    )
+    connection.exec_driver_sql("SET LOCAL statement_timeout = 0")
 
 
 def _explained(error: SQLAlchemyError) -> str:

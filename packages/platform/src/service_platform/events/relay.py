@@ -33,6 +33,9 @@ CLEAN_BATCH: Final = 1_000
 FORGET_BATCH: Final = 10_000
 OBSERVE_SECONDS: Final = 5.0
 CLEAN_SECONDS: Final = 30.0
+LISTEN_CHECK_SECONDS: Final = 10.0
+"""How long a server that tells of commits is believed to be the primary."""
+IS_STANDBY: Final = "SELECT pg_is_in_recovery()"
 
 log = get_logger("service_platform.events")
 
@@ -67,7 +70,8 @@ class Relay:
         """
         await refuse_unsupported(self._stream.client)
         self._tasks.run(self._relay)
-        self._tasks.run(self._listen)
+        if self._settings.database_pooler == "none":  # its sessions cannot listen
+            self._tasks.run(self._listen)
         self._tasks.every(OBSERVE_SECONDS, self._observe)
         self._tasks.every(CLEAN_SECONDS, self._clean)
 
@@ -167,7 +171,13 @@ class Relay:
             connection.add_termination_listener(lambda _: ended.set())
             await connection.add_listener(outbox.CHANNEL, lambda *_: self._wake.set())
             self._wake.set()  # for what was committed before
-            await ended.wait()
+            is_standby = False
+            while not ended.is_set() and not is_standby:
+                try:
+                    async with asyncio.timeout(LISTEN_CHECK_SECONDS):
+                        await ended.wait()
+                except TimeoutError:
+                    is_standby = await connection.fetchval(IS_STANDBY)
         finally:
             connection.terminate()
 
