@@ -5,7 +5,7 @@ from pydantic import BaseModel
 from starlette.types import Receive, Scope, Send
 
 from service_platform.app import ServiceApp, create_app
-from service_platform.cache import Cache
+from service_platform.redis_client import RedisClient
 from service_platform.settings import PlatformSettings
 
 PATH = "/api/v1/hello/5"
@@ -47,7 +47,7 @@ def _platform(backend: str) -> ServiceApp:
         rate_limit_requests=UNLIMITED,
     )
     return create_app(
-        settings, routers=[router], resources=[Cache(settings)] if backend == "redis" else []
+        settings, routers=[router], resources=[RedisClient(settings)] if backend == "redis" else []
     )
 
 

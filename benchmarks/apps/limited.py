@@ -26,8 +26,8 @@ from throttled.asyncio import RedisStore as ThrottledRedis
 
 from benchmarks.apps.hello import Greeting, hello
 from service_platform.app import create_app
-from service_platform.cache import Cache
 from service_platform.ratelimit import Decision, Identity, Limiter, Policy, RedisStore
+from service_platform.redis_client import RedisClient
 from service_platform.settings import PlatformSettings
 
 PATH = "/api/v1/hello/5"
@@ -193,4 +193,6 @@ def full_stack() -> FastAPI:
         rate_limit_window_seconds=1,
         trusted_proxies=["127.0.0.1/32"],
     )
-    return create_app(settings, routers=[router], resources=[Cache(settings)] if REDIS_URL else [])
+    return create_app(
+        settings, routers=[router], resources=[RedisClient(settings)] if REDIS_URL else []
+    )
