@@ -1,7 +1,9 @@
 """`./dev up --detach` and the commands that look at what it started."""
 
 import json
+import os
 import shutil
+import signal
 import subprocess
 import time
 import urllib.error
@@ -12,6 +14,7 @@ from pathlib import Path
 
 import asyncpg
 import pytest
+from dotenv import dotenv_values
 from local_system import System, is_free
 
 from devtools.addresses import url_of
@@ -87,6 +90,66 @@ def test_seeding_twice_makes_nothing_twice(system: System, up: str) -> None:
     assert "admin@demo.example.com" in second.stdout
 
 
+def test_the_demo_can_be_run_again_and_again(system: System, up: str) -> None:
+    for _ in range(2):
+        done = system.dev("demo")
+        assert done.returncode == 0, done.said
+        assert "13 requests, all as expected" in done.stdout
+        assert "expected 412: stale" in done.stdout
+        assert "correct horse battery" not in done.stdout
+
+
+def test_psql_opens_the_database_of_a_service_as_its_role(system: System, up: str) -> None:
+    done = system.dev("psql", "items", "-XtA", "-c", "SELECT current_user, current_database()")
+    assert (done.returncode, done.stdout) == (0, "items|items\n"), done.stderr
+    assert system.dev("psql", "items", "-c", "SELECT nonsense").returncode == 1
+
+
+def test_env_prints_what_a_shell_and_a_dotenv_file_can_read(
+    system: System, up: str, tmp_path: Path
+) -> None:
+    done = system.dev("env", "items", "--show-secrets")
+    (tmp_path / ".env").write_text(done.stdout)
+    shown = subprocess.run(
+        ["/bin/sh", "-c", f'eval "$(cat {tmp_path}/.env)"; printf %s "$PORT $DATABASE_URL"'],
+        capture_output=True, text=True, check=True,
+    ).stdout  # fmt: skip
+    values = dotenv_values(tmp_path / ".env")
+    assert shown == f"{values['PORT']} {values['DATABASE_URL']}"
+    assert values["PORT"] == str(system.port("items"))
+    hidden = system.dev("env", "items").stdout
+    assert str(values["DATABASE_URL"]) not in hidden
+    assert str(values["SECRET_KEY"]) not in hidden
+    assert "# export DATABASE_URL=" in hidden
+
+
+def test_a_migration_that_waits_is_named_until_it_is_run(
+    system: System, up: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    system.dev("psql", "items", "-c", "UPDATE alembic_version SET version_num = '0001'")
+    deadline = time.monotonic() + 20
+    while "its database lacks 0002_events" not in (said := system.dev("status")).stdout:
+        assert time.monotonic() < deadline, said
+    assert "./dev migrate up items" in said.stdout
+    assert said.returncode == 1
+    system.dev("psql", "items", "-c", "UPDATE alembic_version SET version_num = '0002'")
+
+
+def test_servers_that_were_killed_are_started_again(system: System, up: str) -> None:
+    state = json.loads((system.state_dir / "run" / "state.json").read_text())
+    for pid in state["servers"].values():
+        os.kill(pid, signal.SIGKILL)
+    said = system.dev("status").stdout
+    assert "has ended" in said or "database_unavailable" in said
+    deadline = time.monotonic() + 30
+    while system.dev("status").returncode != 0:
+        assert time.monotonic() < deadline
+    assert (
+        "Valkey has ended and is started again."
+        in (system.state_dir / "logs" / "dev.log").read_text()
+    )
+
+
 async def test_each_service_has_a_database_that_others_cannot_enter(
     system: System, up: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -146,6 +209,26 @@ def test_a_command_starts_servers_for_itself_where_none_run(system: System) -> N
     assert done.returncode == 0, done.stderr
     assert "nothing to do" in done.stdout
     assert system.processes() == []
+
+
+def test_after_a_failure_status_says_why(system: System) -> None:
+    done = system.up("--only=items", "--no-reload", DATABASE_POOL_SIZE="0")
+    assert done.returncode == 1
+    assert "DATABASE_POOL_SIZE" in done.stderr
+    shown = system.dev("status")
+    assert shown.returncode == 3
+    assert "It has ended: Settings are not valid" in shown.stdout
+
+
+def test_a_redis_that_does_not_answer_is_told_with_what_that_means(system: System) -> None:
+    done = system.up("--only=items", "--no-reload", REDIS_URL="redis://:secret@127.0.0.1:1/0")
+    assert done.returncode == 0, done.said
+    assert "Redis at redis://127.0.0.1:1/0 (REDIS_URL) does not answer" in done.stdout
+    assert "secret" not in done.said
+    shown = system.dev("status").stdout
+    assert "items       redis: redis_unavailable" in shown
+    assert any(line.split()[:2] == ["items", "degraded"] for line in shown.splitlines())
+    system.dev("down")
 
 
 def test_fresh_begins_with_empty_databases(system: System) -> None:

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import threading
+import tomllib
 import zipfile
 from collections.abc import Iterator
 from functools import partial
@@ -140,7 +141,7 @@ def test_without_network_it_is_one_sentence(lock: Path, tmp_path: Path) -> None:
 
 
 def test_the_lock_file_of_this_checkout_has_a_uv_for_this_machine() -> None:
-    lock = fetch_uv.tomllib.loads((ROOT / "uv.lock").read_text())
+    lock = tomllib.loads((ROOT / "uv.lock").read_text())
     wheels = next(each["wheels"] for each in lock["package"] if each["name"] == "uv")
     assert fetch_uv.best_wheel(wheels) is not None
     assert 20e6 < fetch_uv.download_size(lock) < 1e9
@@ -161,7 +162,7 @@ def test_the_lock_file_of_this_checkout_has_a_uv_for_this_machine() -> None:
 def test_the_wheel_that_fits_the_machine_is_chosen(
     monkeypatch: pytest.MonkeyPatch, libc: tuple[str, str], names: list[str], best: int | None
 ) -> None:
-    monkeypatch.setattr(fetch_uv.platform, "libc_ver", lambda: libc)
-    monkeypatch.setattr(fetch_uv.platform, "machine", lambda: "x86_64")
+    monkeypatch.setattr("platform.libc_ver", lambda: libc)
+    monkeypatch.setattr("platform.machine", lambda: "x86_64")
     wheels = [{"url": f"https://files.example/uv-1-py3-none-{name}.whl"} for name in names]
     assert fetch_uv.best_wheel(wheels) == (None if best is None else wheels[best])

@@ -36,6 +36,15 @@ def breakpoint_reached(*_arguments: Any, **_options: Any) -> None:
     )
 
 
+def listen() -> None:
+    """Let debuggers attach to this process, on the port that DEV_DEBUG_PORT names."""
+    import debugpy  # noqa: PLC0415, T100
+
+    debugpy.listen(("127.0.0.1", int(os.environ[PORT_VARIABLE])))  # noqa: T100
+    # debugpy has put its own in place, which passes over without a debugger.
+    sys.breakpointhook = breakpoint_reached
+
+
 def _say(sentence: str) -> None:
     sys.stderr.write(f"{sentence}\n")
     sys.stderr.flush()

@@ -53,9 +53,12 @@ def quoted(value: str) -> str:
     """Quote a value so that shells and `.env` files both read it as it is."""
     if value and all(each.isalnum() or each in "_-.:/@%+,=" for each in value):
         return value
-    if "'" not in value and "\n" not in value:
+    if "'" not in value and "\\" not in value:
         return f"'{value}'"
-    return shlex.quote(value)
+    if "$" not in value and "`" not in value:
+        escaped = value.replace("\\", "\\\\").replace('"', '\\"')
+        return f'"{escaped}"'
+    return shlex.quote(value)  # no way of writing it is read alike by both
 
 
 def _setting_names(service: Service) -> set[str]:
