@@ -73,6 +73,7 @@ def steps() -> list[Step]:
         Step("format", (*tool, "ruff", "format", "--check", "--quiet", "."), "./dev fix"),
         Step("lint", (*tool, "ruff", "check", "--quiet", "."), "./dev fix mends some of it"),
         Step("imports", (str(_script("lint-imports")), "--no-logo")),
+        Step("migrations", (*tool, "devtools.migration_lint")),
     ]
     if uv := uv_command():
         found.append(Step("lock file", (uv, "lock", "--check", "--quiet"), "./dev fix"))

@@ -24,9 +24,11 @@ class Revisions:
 
     Attributes:
         order: all of them, oldest first.
+        files: of the migrations, in the same order.
     """
 
     order: tuple[str, ...]
+    files: tuple[Path, ...] = ()
 
     @property
     def head(self) -> str | None:
@@ -52,29 +54,55 @@ class Revisions:
 
 @cache
 def revisions_of(migrations: str) -> Revisions:
-    """The revisions of a migrations package, such as `items.migrations`.
+    """Read the revisions of a migrations package, such as `items.migrations`.
 
     Raises:
-        MigrationsError: when there is no such package, or they do not form one line.
+        MigrationsError: there is no such package, or its files do not form one line: two have one
+            revision id, two follow the same one, or one follows a file that is not there.
     """
-    parents: dict[str, str | None] = {}
+    files: dict[str, _Migration] = {}
     for path in sorted((folder_of(migrations) / "versions").glob("*.py")):
-        revision, parent = _read(path)
-        if revision is not None:
-            parents[revision] = parent
-    heads = parents.keys() - set(parents.values())
-    if parents and len(heads) != 1:
-        found = ", ".join(sorted(heads)) or "none"
+        migration = _read(path)
+        if migration is None:
+            continue
+        other = files.setdefault(migration.revision, migration)
+        if other is not migration:
+            raise MigrationsError(
+                f"{other.file} and {migration.file} of {migrations} both are revision "
+                f"{migration.revision}; give one of them an id of its own and let it follow the "
+                "other (down_revision)."
+            )
+    line = _in_line(migrations, files)
+    return Revisions(
+        tuple(migration.revision for migration in line), tuple(migration.path for migration in line)
+    )
+
+
+def _in_line(migrations: str, files: "dict[str, _Migration]") -> "list[_Migration]":
+    followers: dict[str | None, _Migration] = {}
+    for migration in files.values():
+        if migration.parent is not None and migration.parent not in files:
+            raise MigrationsError(
+                f"{migration.file} of {migrations} follows revision {migration.parent}, of which "
+                "there is no file; restore the file, or correct down_revision."
+            )
+        other = followers.setdefault(migration.parent, migration)
+        if other is not migration:
+            raise MigrationsError(
+                f"{other.file} and {migration.file} of {migrations} both follow "
+                f"{migration.parent or 'the empty database'}; set down_revision so that one "
+                "follows the other."
+            )
+    line: list[_Migration] = []
+    while (following := followers.pop(line[-1].revision if line else None, None)) is not None:
+        line.append(following)
+    if followers:
+        names = ", ".join(sorted(migration.file for migration in followers.values()))
         raise MigrationsError(
-            f"{migrations} must have exactly one newest revision and has {found}; "
-            "set down_revision so that they form one line."
+            f"{names} of {migrations} follow each other in a circle; set down_revision so that all "
+            "form one line."
         )
-    order: list[str] = []
-    newest = heads.pop() if heads else None
-    while newest is not None:
-        order.append(newest)
-        newest = parents.get(newest)
-    return Revisions(tuple(reversed(order)))
+    return line
 
 
 def folder_of(migrations: str) -> Path:
@@ -93,8 +121,19 @@ def folder_of(migrations: str) -> Path:
     return Path(locations[0])
 
 
-def _read(path: Path) -> tuple[str | None, str | None]:
-    """`revision` and `down_revision` of a migration file."""
+@dataclass(frozen=True, slots=True)
+class _Migration:
+    path: Path
+    revision: str
+    parent: str | None
+
+    @property
+    def file(self) -> str:
+        return self.path.name
+
+
+def _read(path: Path) -> _Migration | None:
+    """`revision` and `down_revision` of a migration file; `None` where it has no revision."""
     values: dict[str, str | None] = {}
     for node in ast.parse(path.read_bytes()).body:
         if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
@@ -106,7 +145,10 @@ def _read(path: Path) -> tuple[str | None, str | None]:
         value = node.value
         if name in {"revision", "down_revision"} and isinstance(value, ast.Constant):
             values[name] = value.value if isinstance(value.value, str) else None
-    return values.get("revision"), values.get("down_revision")
+    revision = values.get("revision")
+    if revision is None:
+        return None
+    return _Migration(path, revision, values.get("down_revision"))
 
 
 __all__ = ["VERSION_TABLE", "MigrationsError", "Revisions", "folder_of", "revisions_of"]

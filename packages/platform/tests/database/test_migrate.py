@@ -1,5 +1,6 @@
 import asyncio
 import os
+import re
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -10,7 +11,8 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 from sqlalchemy.pool import NullPool
 
-from service_platform.database import migrate
+from service_platform.database import alembic_command, migrate
+from service_platform.database.alembic_command import MigrationError
 from service_platform.revisions import MigrationsError, revisions_of
 from service_platform.settings import PlatformSettings
 from service_testing.databases import TestDatabases
@@ -119,7 +121,7 @@ async def test_another_migration_that_takes_too_long_is_told(
     monkeypatch.setattr(migrate, "LOCK_WAIT_SECONDS", 0.1)
     key = migrate.lock_key("shop")
     await connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": key})
-    with pytest.raises(migrate.MigrationError, match="Another process has been migrating"):
+    with pytest.raises(MigrationError, match="Another process has been migrating"):
         await migrate.up("shop", settings)
 
 
@@ -132,7 +134,7 @@ async def test_a_failed_migration_changes_nothing_and_says_why(
         2,
         "op.execute('CREATE TABLE second (id int)'); op.execute('SELECT missing FROM first')",
     )
-    with pytest.raises(migrate.MigrationError, match='column "missing" does not exist'):
+    with pytest.raises(MigrationError, match='column "missing" does not exist'):
         await migrate.up("growing", settings)
     assert (await migrate.status("growing", settings)).current == "0001"
     assert await connection.scalar(text("SELECT to_regclass('second')")) is None
@@ -147,12 +149,12 @@ async def test_a_table_in_use_is_not_waited_for_for_ever(
     growing: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(migrate, "TABLE_LOCK_WAIT_SECONDS", 0.1)
+    monkeypatch.setattr(alembic_command, "TABLE_LOCK_WAIT_SECONDS", 0.1)
     write(growing, 1, "op.execute('CREATE TABLE busy (id int)')")
     await migrate.up("growing", settings)
     write(growing, 2, "op.execute('ALTER TABLE busy ADD COLUMN colour text')")
     await connection.execute(text("SELECT * FROM busy"))
-    with pytest.raises(migrate.MigrationError, match="A table stayed in use"):
+    with pytest.raises(MigrationError, match="A table stayed in use"):
         await migrate.up("growing", settings)
     await connection.rollback()
     await migrate.up("growing", settings)
@@ -186,7 +188,7 @@ async def test_an_index_is_built_concurrently_and_again_after_a_failure(
         "        op.create_index('ix', 'things', ['id'], unique=True,"
         " postgresql_concurrently=True)",
     )
-    with pytest.raises(migrate.MigrationError, match="could not create unique index"):
+    with pytest.raises(MigrationError, match="could not create unique index"):
         await migrate.up("growing", told)
     assert (await migrate.status("growing", told)).current == "0001"
     await connection.execute(text("DELETE FROM things"))
@@ -201,7 +203,8 @@ async def test_two_newest_revisions_are_refused(growing: Path, settings: Platfor
     write(growing, 2, "pass")
     (growing / "0003_other.py").write_text("revision = '0003'\ndown_revision = '0001'\n")
     revisions_of.cache_clear()
-    with pytest.raises(MigrationsError, match=r"exactly one newest revision.*0002, 0003"):
+    message = r"0002_step.py and 0003_other.py of growing.migrations both follow 0001;"
+    with pytest.raises(MigrationsError, match=message):
         await migrate.status("growing", settings)
 
 
@@ -212,13 +215,52 @@ def test_the_command_migrates_and_tells_where_a_database_stands(run: Run) -> Non
     assert run("shop", "status") == (0, "shop: at 0002, newest is 0002, 0 to run.\n", "")
 
 
+def test_two_files_with_one_revision_are_refused_though_the_database_is_there(
+    run: Run, growing: Path
+) -> None:
+    write(growing, 1, "op.execute('CREATE TABLE mine (id int)')")
+    assert run("growing", "up") == (0, "growing: 1 migration run, now at 0001.\n", "")
+    theirs = (growing / "0001_step.py").read_text().replace("mine", "theirs")
+    (growing / "0001_theirs.py").write_text(theirs)
+    for command in ("up", "status"):
+        status, shown, error = run("growing", command)
+        assert (status, shown) == (1, "")
+        assert "0001_step.py and 0001_theirs.py of growing.migrations both are revision" in error
+        assert error.count("\n") == 1
+
+
+def test_a_database_of_a_newer_release_is_left_alone_and_that_is_said(
+    run: Run, growing: Path
+) -> None:
+    write(growing, 1, "pass")
+    write(growing, 2, "pass")
+    run("growing", "up")
+    (growing / "0002_step.py").unlink()
+    done = "growing: nothing to do, at 0002, which a newer release knows.\n"
+    assert run("growing", "up") == (0, done, "")
+
+
+def test_the_command_shows_the_sql_of_migrations(run: Run) -> None:
+    status, shown, error = run("shop", "sql", url="postgresql://nobody@127.0.0.1:1/nothing")
+    assert (status, error) == (0, "")
+    assert "CREATE TABLE products" in shown
+    assert shown.index("-> 0001") < shown.index("0001 -> 0002")
+
+
+def test_ids_of_new_migrations_differ_and_are_in_the_order_of_time() -> None:
+    ids = [migrate.new_revision_id() for _ in range(20)]
+    assert len(set(ids)) == 20
+    assert [each[:14] for each in ids] == sorted(each[:14] for each in ids)
+
+
 def test_the_command_writes_a_migration_from_the_models(run: Run, growing: Path) -> None:
     (growing.parents[1] / "migrations" / "env.py").write_text(
         "from service_platform.database.alembic_env import run\n"
         "from shop.models import Base\n\nrun(Base.metadata)\n"
     )
     assert run("growing", "new", "Initial tables!")[0] == 0
-    assert [file.name for file in growing.glob("*.py")] == ["0001_initial_tables.py"]
+    (written,) = growing.glob("*.py")
+    assert re.fullmatch(r"\d{14}[0-9a-f]{4}_initial_tables\.py", written.name)
     message = "growing: The database lacks migrations; run `up` first.\n"
     assert run("growing", "new", "again") == (1, "", message)
     assert run("growing", "up")[0] == 0

@@ -1,5 +1,6 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
 
 import pytest
 from prometheus_client import REGISTRY
@@ -10,7 +11,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from service_platform.database import Database, DatabaseUnavailableError
 from service_platform.errors.database import database_problem, sqlstate
-from service_platform.resources import HealthCheckError, Resource
+from service_platform.resources import HealthCheckError, Resource, StartError
 from service_platform.settings import PlatformSettings
 from service_testing.databases import TestDatabases, migrate
 from service_testing.postgres import LocalPostgres
@@ -390,4 +391,18 @@ async def test_no_failure_shows_the_password(mortal_server: LocalPostgres) -> No
         await database.reader.scalar(ONE)
     shown = f"{caught.value!r} {caught.value.__cause__!r} {database.engine!r}"
     assert "wrong-secret" not in shown
+    await database.stop()
+
+
+async def test_migrations_that_form_no_line_end_the_start(
+    service_environment: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    versions = tmp_path / "forked" / "migrations" / "versions"
+    versions.mkdir(parents=True)
+    for name in ("a", "b"):
+        (versions / f"{name}.py").write_text(f"revision = {name!r}\ndown_revision = None\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    database = Database(PlatformSettings(), migrations="forked.migrations")
+    with pytest.raises(StartError, match=r"a\.py and b\.py .* both follow the empty database"):
+        await database.start()
     await database.stop()

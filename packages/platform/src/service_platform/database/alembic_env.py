@@ -17,12 +17,24 @@ from service_platform.revisions import VERSION_TABLE
 def run(metadata: MetaData) -> None:
     """Run Alembic's command on the connection `migrate.py` made; every migration in a transaction.
 
+    Without a connection the SQL of migrations is written instead of run (`migrate sql`).
+
     Args:
         metadata: the tables as the service's code wants them, for `migrate new`.
 
     Raises:
         RuntimeError: when Alembic was started in another way than by `migrate.py`.
     """
+    if context.is_offline_mode():
+        context.configure(
+            dialect_name="postgresql",
+            literal_binds=True,
+            version_table=VERSION_TABLE,
+            transaction_per_migration=True,
+        )
+        with context.begin_transaction():
+            context.run_migrations()
+        return
     connection = context.config.attributes.get("connection")
     if connection is None:
         raise RuntimeError("Run migrations by: python -m service_platform.database.migrate")

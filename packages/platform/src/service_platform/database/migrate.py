@@ -3,6 +3,7 @@
     python -m service_platform.database.migrate items up --wait 60
     python -m service_platform.database.migrate items status
     python -m service_platform.database.migrate items new "add colour"
+    python -m service_platform.database.migrate items sql
 
 `DATABASE_URL` and the other settings come from the environment, as for the service itself. Only one
 process migrates a database at a time: the others wait for an advisory lock, then find nothing to
@@ -13,37 +14,37 @@ own, in `with op.get_context().autocommit_block():`, and can be run again when i
 
 import argparse
 import asyncio
+import secrets
 import sys
 import time
 import zlib
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any, Final
+from datetime import UTC, datetime
+from typing import Final
 
-from sqlalchemy import Connection, event, text
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from service_platform.database.alembic_command import (
+    MigrationError,
+    migration_sql,
+    run_command,
+)
 from service_platform.database.engine import make_migration_engine
 from service_platform.database.resource import CURRENT_REVISION, UNDEFINED_TABLE
 from service_platform.errors.database import DatabaseUnavailableError, sqlstate
-from service_platform.revisions import MigrationsError, folder_of, revisions_of
+from service_platform.revisions import MigrationsError, revisions_of
 from service_platform.settings import PlatformSettings, load_settings
 
 LOCK_WAIT_SECONDS: Final = 120
 """How long one migration waits for another to end."""
-TABLE_LOCK_WAIT_SECONDS: Final = 10
-"""How long a statement waits for a table; meanwhile every request for that table waits, too."""
-LOCK_NOT_AVAILABLE: Final = "55P03"
 LOCK_INTERVAL_SECONDS: Final = 0.2
 """Between two attempts to get the lock."""
 WAIT_INTERVAL_SECONDS: Final = 0.5
 """Between two attempts to reach a database that is not there yet."""
-
-
-class MigrationError(Exception):
-    """A migration did not happen; the message is one sentence for the person who asked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,11 +55,13 @@ class Status:
         current: its revision, `None` when it was never migrated.
         head: the newest revision of the code, `None` when it has none.
         pending: how many migrations are to be run.
+        is_newer: whether the code does not know the revision: a newer release has migrated.
     """
 
     current: str | None
     head: str | None
     pending: int
+    is_newer: bool = False
 
     @property
     def is_current(self) -> bool:
@@ -84,7 +87,7 @@ async def up(service: str, settings: PlatformSettings) -> Status:
         before = await _status(lock, migrations)
         if before.pending:
             async with _connected(settings) as connection:
-                await _alembic(connection, migrations, "upgrade", "head")
+                await run_command(connection, migrations, "upgrade", "head")
     return before
 
 
@@ -113,13 +116,18 @@ async def new(service: str, settings: PlatformSettings, message: str) -> str | N
         MigrationError: with the reason in one sentence.
     """
     migrations = f"{service}.migrations"
-    number = f"{len(revisions_of(migrations).order) + 1:04d}"
+    revisions_of(migrations)
     async with _connected(settings) as connection:
-        made = await _alembic(
-            connection, migrations, "revision", message, autogenerate=True, rev_id=number
+        made = await run_command(
+            connection, migrations, "revision", message, autogenerate=True, rev_id=new_revision_id()
         )
     written = [script for script in (made if isinstance(made, list) else [made]) if script]
     return str(written[0].path) if written else None
+
+
+def new_revision_id() -> str:
+    """Return a revision id that no other branch has: the time in UTC and four random digits."""
+    return f"{datetime.now(UTC):%Y%m%d%H%M%S}{secrets.token_hex(2)}"
 
 
 async def wait_for_database(service: str, settings: PlatformSettings, seconds: float) -> None:
@@ -197,60 +205,8 @@ async def _status(connection: AsyncConnection, migrations: str) -> Status:
         if sqlstate(error) != UNDEFINED_TABLE:
             raise
         current = None
-    return Status(current, wanted.head, wanted.pending(current))
-
-
-async def _alembic(
-    connection: AsyncConnection, migrations: str, name: str, *arguments: Any, **options: Any
-) -> Any:
-    """Run one of Alembic's commands on the connection; what it returns."""
-    # Most pods start with nothing to migrate, and need not wait for this import.
-    from alembic import command  # noqa: PLC0415
-    from alembic.config import Config  # noqa: PLC0415
-    from alembic.util import CommandError  # noqa: PLC0415
-
-    config = Config()
-    config.set_main_option("script_location", str(folder_of(migrations)).replace("%", "%%"))
-    config.set_main_option("file_template", "%%(rev)s_%%(slug)s")
-    config.set_main_option("path_separator", "os")
-
-    def run(sync_connection: Any) -> Any:
-        event.listen(sync_connection, "begin", _limit_locks)
-        config.attributes["connection"] = sync_connection
-        return getattr(command, name)(config, *arguments, **options)
-
-    try:
-        result = await connection.run_sync(run)
-        await connection.commit()
-    except CommandError as error:
-        if "not up to date" in str(error):
-            message = "The database lacks migrations; run `up` first."
-        else:
-            message = f"{error}".rstrip(".") + "."
-        raise MigrationError(message) from error
-    except SQLAlchemyError as error:
-        raise MigrationError(_explained(error)) from error
-    return result
-
-
-def _limit_locks(connection: Connection) -> None:
-    """Set the limits of a migration's transaction; a role may have others for its statements."""
-    connection.exec_driver_sql(
-        f"SET LOCAL lock_timeout = '{round(TABLE_LOCK_WAIT_SECONDS * 1000)}'"
-    )
-    connection.exec_driver_sql("SET LOCAL statement_timeout = 0")
-
-
-def _explained(error: SQLAlchemyError) -> str:
-    if sqlstate(error) == LOCK_NOT_AVAILABLE:
-        return (
-            f"A table stayed in use for more than {TABLE_LOCK_WAIT_SECONDS} s, so the migration "
-            "was given up and changed nothing; try again when long transactions have ended."
-        )
-    original = getattr(error, "orig", None)
-    cause = getattr(original, "__cause__", None) or original or error
-    first_line = str(cause).partition("\n")[0]
-    return f"A migration failed and was rolled back: {first_line}."
+    is_newer = current is not None and current not in wanted.order
+    return Status(current, wanted.head, wanted.pending(current), is_newer)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -270,11 +226,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         help="how long to wait for a database that cannot be reached yet",
     )
     commands.add_parser("status", help="say where the database stands; exit status 3 when behind")
+    commands.add_parser("sql", help="show the SQL of all migrations, for review")
     write = commands.add_parser("new", help="write a migration from the difference to the models")
     write.add_argument("message", help="what it does, in a few words")
     options = parser.parse_args(arguments)
     try:
-        revisions_of(f"{options.service}.migrations")
+        known = revisions_of(f"{options.service}.migrations")
+        if options.command == "sql":
+            for revision in known.order:
+                sys.stdout.write(migration_sql(f"{options.service}.migrations", revision))
+            return 0
         settings = load_settings(PlatformSettings)
         return asyncio.run(_carry_out(options, settings))
     except (MigrationError, MigrationsError) as error:
@@ -289,7 +250,11 @@ async def _carry_out(options: argparse.Namespace, settings: PlatformSettings) ->
         before = await up(service, settings)
         plural = "" if before.pending == 1 else "s"
         done = f"{before.pending} migration{plural} run, now at {before.head}"
-        _say(service, done if before.pending else f"nothing to do, at {before.current}")
+        if before.is_newer:
+            done = f"nothing to do, at {before.current}, which a newer release knows"
+        elif not before.pending:
+            done = f"nothing to do, at {before.current}"
+        _say(service, done)
         return 0
     if options.command == "status":
         found = await status(service, settings)

@@ -21,8 +21,8 @@ from service_platform.errors.database import (
     is_retryable,
     sqlstate,
 )
-from service_platform.resources import HealthCheckError
-from service_platform.revisions import VERSION_TABLE, Revisions, revisions_of
+from service_platform.resources import HealthCheckError, StartError
+from service_platform.revisions import VERSION_TABLE, MigrationsError, revisions_of
 from service_platform.settings import PlatformSettings
 
 T = TypeVar("T")
@@ -57,13 +57,21 @@ class Database:
         url = PostgresUrl.parse(settings.database_url.get_secret_value())
         self._wants_primary = url.wants_primary
         self._connector = Connector(settings)
-        self._wanted: Revisions = revisions_of(migrations)
+        self._migrations = migrations
         self.engine = make_engine(settings, self._connector)
         self.session = async_sessionmaker(self.engine, expire_on_commit=False)
         self.reader = _make_reader(self.engine, settings)
 
     async def start(self) -> None:
-        """Open the first connection; a database that is away for the moment is only logged."""
+        """Open the first connection; a database that is away for the moment is only logged.
+
+        Raises:
+            StartError: the service's migrations do not form one line.
+        """
+        try:
+            revisions_of(self._migrations)
+        except MigrationsError as error:
+            raise StartError(str(error)) from None
         try:
             async with self.engine.connect():
                 pass
@@ -94,9 +102,10 @@ class Database:
         if is_standby and self._wants_primary:
             self._pool.replace_all()
             raise HealthCheckError("database_read_only")
-        if current is None and self._wanted.head is not None:
+        wanted = revisions_of(self._migrations)
+        if current is None and wanted.head is not None:
             raise HealthCheckError("schema_missing")
-        if current is not None and self._wanted.is_outdated(current):
+        if current is not None and wanted.is_outdated(current):
             raise HealthCheckError("schema_outdated")
 
     async def run(
