@@ -67,6 +67,29 @@ async def test_a_wrong_registration_is_refused_without_repeating_it(
             assert value not in answer.text
 
 
+@pytest.mark.parametrize(
+    ("name", "status"),
+    [
+        ("\u0639\u0644\u06cc\u200c\u0631\u0636\u0627", 201),  # a zero-width non-joiner
+        ("\u5c71\u7530\u3000\u592a\u90ce", 201),  # an ideographic space
+        ("Ada \U0001f469\u200d\U0001f4bb", 201),  # an emoji joiner
+        ("Mc\u00a0Donald", 201),
+        ("\u200c", 422),
+        ("a\u202eb", 422),
+        ("a\u2028b", 422),
+        ("", 422),
+        ("   ", 422),
+    ],
+)
+async def test_a_name_is_taken_as_people_write_it(
+    client: AsyncClient, name: str, status: int
+) -> None:
+    answer = await register(client, "ada@example.com", full_name=name)
+    assert answer.status_code == status
+    if status == 201:
+        assert answer.json()["full_name"] == name
+
+
 async def test_half_a_surrogate_pair_is_refused(client: AsyncClient) -> None:
     for body in (
         b'{"email":"ada@example.com","password":"long enough \\ud800 phrase"}',

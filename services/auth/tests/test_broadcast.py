@@ -1,10 +1,13 @@
 """Revocations reach the stream: at once, after an outage, and again where Redis lost them."""
 
+import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Any
 
+import asyncpg
 import pytest
 import redis
 from httpx2 import AsyncClient
@@ -20,6 +23,7 @@ from service_platform.database import Database
 from service_platform.identity.revocation import STREAM
 from service_platform.ids import new_id
 from service_platform.redis_client import RedisClient
+from service_platform.resources import HealthCheckError
 from service_testing.valkey import LocalValkey
 
 
@@ -191,3 +195,74 @@ async def test_one_change_is_one_entry(client: AsyncClient, person: Person, redi
         await Person(client, person.account).log_in()
     await client.delete(f"{AUTH}/sessions", headers=person.headers)
     await eventually(tells(redis_url, person.id))
+
+
+async def terminate(url: str, pause: float, seconds: float) -> None:
+    """End every other connection to the database again and again."""
+    statement = (
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+        " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+    )
+    connection = await asyncpg.connect(url)
+    try:
+        async with asyncio.timeout(seconds):
+            while True:
+                await connection.execute(statement)
+                await asyncio.sleep(pause)
+    except TimeoutError:
+        pass
+    finally:
+        await connection.close()
+
+
+@pytest.mark.parametrize("pause", [0.01, 0.05, 0.4])
+async def test_it_goes_on_when_the_server_ends_connections_again_and_again(
+    settings: AuthSettings, database: Database, redis_url: str, pause: float
+) -> None:
+    database_url = settings.database_url.get_secret_value()
+    subjects = []
+    async with broadcasting(settings, database) as broadcast:
+        ending = asyncio.create_task(terminate(database_url, pause, 2.0))
+        while not ending.done():
+            subject = new_id()
+            # Whether a commit whose answer was lost has happened is not known here.
+            with contextlib.suppress(Exception):
+                await record(broadcast, database, subject)
+                subjects.append(subject)
+            await asyncio.sleep(0.01)
+        await ending
+        subjects.append(new_id())
+        await record(broadcast, database, subjects[-1])
+
+        async def complete() -> bool:
+            return set(map(str, subjects)) <= set(told(redis_url))
+
+        await eventually(complete)
+        await eventually(healthy(broadcast))
+
+
+def healthy(broadcast: Broadcast) -> Callable[[], Any]:
+    async def condition() -> bool:
+        try:
+            await broadcast.check()
+        except HealthCheckError:
+            return False
+        return True
+
+    return condition
+
+
+async def test_what_cannot_be_published_is_seen_by_health(
+    settings: AuthSettings, database: Database, own_redis: LocalValkey
+) -> None:
+    away = settings.model_copy(update={"redis_url": type(settings.redis_url)(own_redis.url)})
+    async with broadcasting(away, database) as broadcast:
+        await eventually(healthy(broadcast))
+        own_redis.kill()
+
+        async def ill() -> bool:
+            return not await healthy(broadcast)()
+
+        await eventually(ill)
+        own_redis.start()
+        await eventually(healthy(broadcast))

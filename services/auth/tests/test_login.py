@@ -213,3 +213,30 @@ async def test_audit_tells_who_logged_in_and_who_did_not(
     wrong, unknown = audit_log.events("login_failed")
     assert (wrong["reason"], wrong["account"]) == ("wrong_password", person.id)
     assert (unknown["reason"], unknown["account"]) == ("unknown_address", None)
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        {"username": "", "password": PASSWORD},
+        {"username": "ada@example.com", "password": ""},
+        {"username": "", "password": ""},
+    ],
+    ids=str,
+)
+async def test_a_parameter_without_a_value_counts_as_not_sent(
+    client: AsyncClient, person: Person, form: dict[str, str]
+) -> None:
+    """RFC 6749, section 3.2; so no password is hashed, and no failure is counted."""
+    before = hashes()
+    answer = await client.post(TOKEN, data={"grant_type": "password", **form})
+    assert (answer.status_code, answer.json()["error"]) == (400, "invalid_request")
+    assert hashes() == before
+
+
+async def test_empty_optional_parameters_change_nothing(
+    client: AsyncClient, person: Person
+) -> None:
+    empty = {"scope": "", "client_id": "", "client_secret": "", "refresh_token": ""}
+    assert (await log_in(client, person.email, PASSWORD, **empty)).status_code == 200
+    assert (await person.refresh(scope="", username="", password="")).status_code == 200

@@ -8,6 +8,9 @@ import pytest
 from authlib.integrations.httpx_client import (  # type: ignore[import-untyped]
     AsyncOAuth2Client,
 )
+from authlib.oauth2.rfc8414 import (  # type: ignore[import-untyped]
+    AuthorizationServerMetadata,
+)
 from fastapi import FastAPI
 from httpx2 import ASGITransport, AsyncClient
 from joserfc import jwt
@@ -130,6 +133,55 @@ async def test_a_client_may_not_use_two_ways_at_once(
         form = {"grant_type": "client_credentials", **more}
         answer = await client.post(TOKEN, data=form, headers=basic(client_id, secret))
         assert (answer.status_code, answer.json()["error"]) == (400, "invalid_request")
+
+
+@pytest.mark.parametrize("path", [TOKEN, REVOKE, INTROSPECT])
+async def test_several_authorization_headers_are_refused(
+    client: AsyncClient, new_client: NewClient, path: str
+) -> None:
+    """RFC 6749, section 2.3: one method of authentication in a request."""
+    client_id, secret = await new_client("reports")
+    right = basic(client_id, secret)["authorization"]
+    wrong = basic(client_id, "wrong")["authorization"]
+    form = {"grant_type": "client_credentials", "token": "x"}
+    for pair in ((right, right), (right, wrong), (wrong, right), ("Bearer x", right)):
+        headers = [("authorization", value) for value in pair]
+        answer = await client.post(path, data=form, headers=headers)
+        assert (answer.status_code, answer.json()["error"]) == (400, "bad_request"), pair
+
+
+async def test_another_scheme_is_no_authentication_of_a_client(client: AsyncClient) -> None:
+    form = {"grant_type": "client_credentials"}
+    answer = await client.post(TOKEN, data=form, headers={"authorization": "Digest x"})
+    assert (answer.status_code, answer.json()["error"]) == (401, "invalid_client")
+
+
+async def test_a_client_without_scopes_gets_none(
+    client: AsyncClient, new_client: NewClient, person: Person
+) -> None:
+    client_id, secret = await new_client(
+        "reports", grant_types=("password", "refresh_token", "client_credentials"), scopes=()
+    )
+    credentials = {"client_id": client_id, "client_secret": secret}
+    tokens = (await log_in(client, person.email, PASSWORD, **credentials)).json()
+    assert tokens["scope"] == ""
+    headers = {"authorization": f"Bearer {tokens['access_token']}"}
+    assert (await client.get(f"{AUTH}/me", headers=headers)).status_code == 403
+    refused = await log_in(client, person.email, PASSWORD, scope="items:read", **credentials)
+    assert refused.json()["error"] == "invalid_scope"
+    renewed = await person.refresh(tokens["refresh_token"], **credentials)
+    assert renewed.json()["scope"] == ""
+    own = await client.post(TOKEN, data={"grant_type": "client_credentials", **credentials})
+    assert own.json()["scope"] == ""
+
+
+async def test_a_validator_accepts_the_metadata(make_client: Any) -> None:
+    """RFC 8414, section 2; it wants the issuer that a deployment has."""
+    async with make_client(JWT_ISSUER="https://auth.example.com") as client:
+        metadata = AuthorizationServerMetadata((await client.get(METADATA)).json())
+    metadata.validate()
+    # Section 3.2: claims with zero elements must be omitted.
+    assert all(value or value is False for value in metadata.values())
 
 
 async def test_empty_credentials_of_the_docs_page_mean_the_first_party_client(

@@ -1,11 +1,13 @@
 """Sessions, passwords, and what admins do: every end of a session is an end everywhere."""
 
+import asyncio
 import time
+from collections.abc import Awaitable, Callable
 from uuid import UUID
 
 import pytest
 from fastapi import FastAPI
-from httpx2 import AsyncClient
+from httpx2 import AsyncClient, Response
 from services.auth.tests.conftest import (
     AUTH,
     ME,
@@ -16,9 +18,11 @@ from services.auth.tests.conftest import (
     log_in,
     new_person,
 )
+from sqlalchemy import func, select, update
 
 from auth import repository
 from auth.broadcast import Broadcast
+from auth.models import Account
 from service_platform.database import Database
 from service_platform.identity import TokenVerifier
 
@@ -226,3 +230,75 @@ async def test_accounts_are_listed_in_pages_and_found(client: AsyncClient, admin
 async def test_the_account_routes_are_for_people(client: AsyncClient, person: Person) -> None:
     answer = await client.get(ME, headers={"authorization": f"Bearer {person.refresh_token}"})
     assert answer.status_code == 401
+
+
+async def new_admin(client: AsyncClient, admin: Person, email: str) -> Person:
+    made = await new_person(client, email)
+    url = f"{AUTH}/accounts/{made.id}"
+    assert (
+        await client.patch(url, json={"roles": ["admin"]}, headers=admin.headers)
+    ).status_code == 200
+    await made.log_in()
+    return made
+
+
+async def active_admins(database: Database) -> int:
+    async with database.session() as session:
+        statement = select(func.count()).where(Account.is_active, Account.roles.contains(["admin"]))
+        return await session.scalar(statement) or 0
+
+
+TAKE_AWAY: dict[str, Callable[[Person, Person], Awaitable[Response]]] = {
+    "role": lambda by, of: by.client.patch(
+        f"{AUTH}/accounts/{of.id}", json={"roles": []}, headers=by.headers
+    ),
+    "active": lambda by, of: by.client.patch(
+        f"{AUTH}/accounts/{of.id}", json={"is_active": False}, headers=by.headers
+    ),
+    "erase": lambda _, of: of.client.delete(ME, headers=of.headers),
+}
+
+
+@pytest.mark.parametrize(
+    ("one", "other"), [("role", "role"), ("active", "role"), ("active", "active"),
+                       ("role", "erase"), ("erase", "erase")]
+)  # fmt: skip
+async def test_two_admins_who_take_each_others_access_away_leave_one(
+    client: AsyncClient, admin: Person, database: Database, one: str, other: str
+) -> None:
+    second = await new_admin(client, admin, "second@example.com")
+    answers = await asyncio.gather(TAKE_AWAY[one](admin, second), TAKE_AWAY[other](second, admin))
+    assert await active_admins(database) == 1
+    statuses = sorted(answer.status_code for answer in answers)
+    assert statuses[0] in {200, 204}
+    assert statuses[1] in {401, 403, 409}
+
+
+async def test_a_ring_of_admins_who_demote_each_other_leaves_one(
+    client: AsyncClient, admin: Person, database: Database
+) -> None:
+    ring = [admin, *[await new_admin(client, admin, f"a{n}@example.com") for n in range(3)]]
+    await asyncio.gather(
+        *(TAKE_AWAY["role"](by, of) for by, of in zip(ring, ring[1:] + ring[:1], strict=True))
+    )
+    assert await active_admins(database) >= 1
+
+
+async def test_who_is_no_admin_any_more_demotes_nobody(
+    client: AsyncClient, admin: Person, database: Database
+) -> None:
+    """The token still says so: the service may not have heard yet."""
+    second = await new_admin(client, admin, "second@example.com")
+    async with database.session() as session:
+        await session.execute(update(Account).where(Account.id == second.id).values(roles=[]))
+        await session.commit()
+    assert (await TAKE_AWAY["role"](second, admin)).status_code == 403
+    assert await active_admins(database) == 1
+
+
+async def test_the_last_admin_cannot_erase_the_account(client: AsyncClient, admin: Person) -> None:
+    refused = await client.delete(ME, headers=admin.headers)
+    assert (refused.status_code, refused.json()["error"]) == (409, "last_admin")
+    assert (await admin.me()).status_code == 200
+    await new_admin(client, admin, "second@example.com")
+    assert (await client.delete(ME, headers=admin.headers)).status_code == 204

@@ -7,6 +7,8 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
 from service_platform.errors import (
+    BadRequest,
+    GatewayTimeout,
     InternalError,
     MalformedBody,
     PayloadTooLarge,
@@ -21,7 +23,13 @@ from service_platform.errors import (
 from service_platform.errors.handlers import handle_http_exception, handle_validation_error
 from service_platform.identity.openapi import describe_security
 
-ALWAYS: tuple[type[Problem], ...] = (TooManyRequests, InternalError, ServiceUnavailable)
+ALWAYS: tuple[type[Problem], ...] = (
+    BadRequest,
+    TooManyRequests,
+    InternalError,
+    ServiceUnavailable,
+    GatewayTimeout,
+)
 WITH_BODY: tuple[type[Problem], ...] = (
     MalformedBody,
     PayloadTooLarge,

@@ -1,4 +1,4 @@
-"""`python -m auth …`: what an operator does, in a pod or wherever the settings are."""
+"""Runs the operator commands: `python -m auth …`."""
 
 from auth.commands import app
 

@@ -72,14 +72,14 @@ def secret_hash(secret: str) -> bytes:
 
 
 async def authenticate(
-    session: AsyncSession, reader: Reader, authorization: Sequence[str], form: Mapping[str, str]
+    session: AsyncSession, reader: Reader, authorization: str | None, form: Mapping[str, str]
 ) -> OAuthClient:
     """Authenticate the client that sent the request.
 
     Args:
         session: gets the audit event of a refusal, which is committed.
         reader: finds registered clients.
-        authorization: every `Authorization` header.
+        authorization: the header; the platform refuses requests with several.
         form: the body; has `client_id` and `client_secret` where the header is not used.
 
     Raises:
@@ -106,14 +106,12 @@ async def authenticate(
     )
 
 
-def _presented(authorization: Sequence[str], form: Mapping[str, str]) -> tuple[str, str]:
+def _presented(authorization: str | None, form: Mapping[str, str]) -> tuple[str, str]:
     """Return client id and secret as sent; empty where there are none."""
     named, secret = form.get("client_id", ""), form.get("client_secret", "")
-    if not authorization:
+    if authorization is None:
         return named, secret
-    if len(authorization) > 1:
-        raise OAuthError("invalid_request", "Send one Authorization header, not several.")
-    scheme, _, encoded = authorization[0].strip().partition(" ")
+    scheme, _, encoded = authorization.strip().partition(" ")
     if scheme.lower() == "bearer":  # the access token of whoever uses the client, not its own proof
         return named, secret
     if scheme.lower() != "basic":

@@ -1,4 +1,4 @@
-"""E-mail addresses as identities: many spellings, one account."""
+"""Parses e-mail addresses, and brings every spelling of one to the same key."""
 
 import unicodedata
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ class EmailAddress:
 
 
 def parse(text: str) -> EmailAddress:
-    """Read an address (RFC 5321, RFC 6531); whether it can receive mail is not asked.
+    """Parse an e-mail address (RFC 5321, RFC 6531); whether it can receive mail is not checked.
 
     Raises:
         ValueError: with a message that is safe to show.

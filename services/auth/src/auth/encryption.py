@@ -1,4 +1,4 @@
-"""Secrets at rest, encrypted by SECRET_KEY: AES-256-GCM with a key derived for one purpose."""
+"""Encrypts secrets for storage: AES-256-GCM with keys derived from SECRET_KEY for one purpose."""
 
 import os
 from collections.abc import Sequence
@@ -29,7 +29,7 @@ class SecretBox:
         self._ciphers = [AESGCM(derived_key(secret, purpose)) for secret in secret_keys]
 
     def encrypt(self, value: bytes, *, bound_to: str) -> bytes:
-        """Encrypt.
+        """Encrypt a value.
 
         Args:
             value: what is secret.
@@ -39,7 +39,7 @@ class SecretBox:
         return FORMAT + nonce + self._ciphers[0].encrypt(nonce, value, bound_to.encode())
 
     def decrypt(self, value: bytes, *, bound_to: str) -> tuple[bytes, bool]:
-        """Decrypt; also returns whether it took a predecessor of the key in use.
+        """Decrypt a value; also returns whether it took a predecessor of the key in use.
 
         Raises:
             DecryptionError: where no key fits, or the value was changed.

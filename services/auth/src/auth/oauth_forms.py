@@ -80,7 +80,7 @@ async def _oauth_client(
     request: Request, form: _Form, session: DbSession, reader: DbReader
 ) -> OAuthClient:
     """Authenticate the client; see `clients.authenticate`."""
-    return await authenticate(session, reader, request.headers.getlist("authorization"), form)
+    return await authenticate(session, reader, request.headers.get("authorization"), form)
 
 
 CurrentClient = Annotated[OAuthClient, Depends(_oauth_client)]

@@ -4,13 +4,18 @@ from typing import Any, Final
 
 from fastapi import FastAPI
 
+from service_platform.errors import BadRequest, responses
+
 READ_BY_HAND: Final = frozenset({"/auth/token", "/auth/revoke", "/auth/introspect"})
 NOT_ANSWERED: Final = ("415", "422")
 """What is wrong with an OAuth form is always `invalid_request`, status 400."""
 
 
 def describe_oauth_errors(app: FastAPI, prefix: str) -> None:
-    """Take the statuses out of the document that only bodies declared to FastAPI are answered with.
+    """Document the statuses and media types that the OAuth endpoints really answer with.
+
+    Bodies declared to FastAPI are also answered 415 and 422, these are not. A request that the
+    platform refuses before it reaches them is answered 400 as a problem.
 
     Args:
         app: its `openapi` is replaced.
@@ -24,6 +29,7 @@ def describe_oauth_errors(app: FastAPI, prefix: str) -> None:
             answers = document["paths"][prefix + path]["post"]["responses"]
             for status in NOT_ANSWERED:
                 answers.pop(status, None)
+            answers["400"]["content"] |= responses(BadRequest)[BadRequest.status]["content"]
         return document
 
     app.openapi = openapi  # type: ignore[method-assign]

@@ -1,4 +1,4 @@
-"""Which passwords are accepted: long enough, not common, not the address (NIST SP 800-63B-4)."""
+"""The password policy: long enough, not common, not the address (NIST SP 800-63B-4)."""
 
 from functools import cache
 from importlib.resources import files
@@ -15,13 +15,13 @@ LONGEST: Final = 128
 
 @cache
 def common_passwords() -> frozenset[str]:
-    """Passwords that attackers try first (see `data/README.md`), case folded."""
+    """Return the common passwords that are refused (see `data/README.md`), case folded."""
     text = files("auth").joinpath("data/common_passwords.txt").read_text("utf-8")
     return frozenset(text.splitlines())
 
 
 def require_acceptable(password: str, email: EmailAddress, *, field: str) -> None:
-    """Accept the password or name what is wrong with it.
+    """Check a new password against the policy.
 
     Args:
         password: as it was sent.
@@ -29,7 +29,7 @@ def require_acceptable(password: str, email: EmailAddress, *, field: str) -> Non
         field: name of the member of the body.
 
     Raises:
-        ValidationFailed: 422; the answer never has the password in it.
+        ValidationFailed: names what is wrong; the answer never has the password in it.
     """
     text = normalised(password)
     if len(text) < SHORTEST:

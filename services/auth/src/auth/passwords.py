@@ -1,4 +1,4 @@
-"""Password hashes: Argon2id in threads, bounded, so that logins cannot take a process down."""
+"""Password hashing: Argon2id in a bounded number of threads, behind a bounded queue."""
 
 import asyncio
 import secrets
@@ -18,7 +18,7 @@ from service_platform.errors import ServiceUnavailable
 T = TypeVar("T")
 
 LONGEST_HASHED: Final = 1_024
-"""Characters of a presented password that are looked at; longer ones match nothing anyway."""
+"""Characters of a presented password that are hashed; a longer one matches nothing anyway."""
 
 computations = Counter("auth_password_hashes_total", "Argon2id computations.")
 refusals = Counter("auth_password_hash_refusals_total", "Computations refused as too many wait.")
@@ -28,15 +28,16 @@ waiting = Gauge(
 
 
 def normalised(password: str) -> str:
-    """The form in which a password is counted and hashed (NIST SP 800-63B-4, section 3.1.1.2)."""
+    """Normalize a password to the form that is counted and hashed (NIST SP 800-63B-4, 3.1.1.2)."""
     return unicodedata.normalize("NFKC", password)
 
 
 class PasswordHasher:
-    """Computes and verifies hashes; a resource, because it has threads.
+    """Hashes and verifies passwords; a resource, because it has threads.
 
-    At most `concurrency` computations run and `queue` wait: memory is bounded by the first, waiting
-    time by the second. Argon2 runs outside of Python's lock, the event loop goes on meanwhile.
+    At most `PASSWORD_HASH_CONCURRENCY` computations run and `PASSWORD_HASH_QUEUE` wait: the first
+    bounds memory, the second waiting time. Argon2 releases Python's global interpreter lock, so the
+    event loop goes on meanwhile.
     """
 
     name = "password_hasher"
@@ -59,20 +60,20 @@ class PasswordHasher:
         self._decoy = self._argon2.hash(secrets.token_hex(16))
 
     async def start(self) -> None:
-        """Make the threads."""
+        """Start the thread pool."""
         self._executor = ThreadPoolExecutor(self._concurrency, thread_name_prefix="argon2")
 
     async def stop(self) -> None:
-        """Let the threads go; what waits is dropped."""
+        """Shut the thread pool down; computations that wait are cancelled."""
         if self._executor is not None:
             self._executor.shutdown(wait=False, cancel_futures=True)
             self._executor = None
 
     async def check(self) -> None:
-        """Always healthy: too many logins are answered, not an outage."""
+        """Report healthy always: too many logins are answered 503, they are no outage."""
 
     async def hash(self, password: str) -> str:
-        """The hash to store.
+        """Hash a password for storage.
 
         Raises:
             ServiceUnavailable: where too many computations wait.
@@ -80,7 +81,7 @@ class PasswordHasher:
         return await self._run(lambda: self._argon2.hash(normalised(password)))
 
     async def verify(self, password: str, stored: str | None) -> bool:
-        """Whether the password belongs to the hash; `None` takes as long and is never right.
+        """Verify a password against a hash; `None` takes as long and never matches.
 
         Raises:
             ServiceUnavailable: where too many computations wait.
@@ -90,7 +91,7 @@ class PasswordHasher:
         return matches and stored is not None
 
     def is_outdated(self, stored: str) -> bool:
-        """Whether the hash was made with other parameters than today's."""
+        """Tell whether the hash was made with other parameters than today's."""
         return self._argon2.check_needs_rehash(stored)
 
     def _matches(self, stored: str, text: str) -> bool:

@@ -1,7 +1,7 @@
-"""Refresh tokens: a session's id and a number, with a MAC that only auth can make.
+"""Makes and checks refresh tokens: a session's id and a number, with a MAC (RFC 2104).
 
 The number rises with every use. Nothing else is stored of a token, so the current one can be
-computed again for a client that lost the answer (see `grants.py`).
+computed again for a client that lost the answer (see `grants/refresh.py`).
 """
 
 import hashlib
@@ -26,7 +26,7 @@ _LENGTH: Final = _ID_BYTES + _COUNTER_BYTES + _MAC_BYTES
 
 @dataclass(frozen=True, slots=True)
 class PresentedToken:
-    """A token as it was sent; nothing of it is proven before `RefreshTokens.is_genuine`."""
+    """A parsed refresh token; nothing of it is verified before `RefreshTokens.is_genuine`."""
 
     session_id: UUID
     counter: int
@@ -44,7 +44,7 @@ class RefreshTokens:
         self._keys = [derived_key(secret, "refresh-token") for secret in secret_keys]
 
     def make(self, session_id: UUID, counter: int, secret: bytes) -> str:
-        """The token with this number of a session.
+        """Make the token with this number of a session.
 
         Args:
             session_id: the session.
@@ -57,7 +57,7 @@ class RefreshTokens:
 
     @staticmethod
     def parse(text: str) -> PresentedToken | None:
-        """Take a token apart; `None` where it has not the form of one."""
+        """Parse a refresh token; `None` where it does not have the form of one."""
         encoded = text.removeprefix(PREFIX)
         if encoded == text or len(encoded) > _LENGTH * 2 or not encoded.isascii():
             return None
@@ -71,7 +71,7 @@ class RefreshTokens:
         return PresentedToken(UUID(bytes=raw[:_ID_BYTES]), counter, raw[-_MAC_BYTES:])
 
     def is_genuine(self, token: PresentedToken, secret: bytes) -> bool:
-        """Whether auth made the token, whatever its number is worth by now."""
+        """Check the token's MAC: whether auth made it, also where its number is used up."""
         body = token.session_id.bytes + token.counter.to_bytes(_COUNTER_BYTES)
         return any(hmac.compare_digest(_mac(key, body, secret), token.mac) for key in self._keys)
 

@@ -1,11 +1,12 @@
-"""Slows guessing down, and never locks anybody out: an attacker cannot use it against a person.
+"""Throttles logins, to slow the guessing of passwords down without locking anybody out.
 
-Failed logins are counted three ways. For one account from one address (a pair), and for one
-address, tries that come too early are answered like a wrong password, without a look at it; the
-wait grows with every failure to half a minute, or one. For one account from anywhere, answers are
-only delayed, by four seconds at most, and not at all for addresses the account has logged in from
-before: whoever guesses from many addresses makes a login slow, not impossible. The same holds for
-addresses without an account, so that nothing can be learned from it.
+Failed logins are counted three ways. For one account from one network address (a pair), and for one
+network address, tries that come too early are answered like a wrong password, without checking it;
+the wait grows with every failure to at most 30 seconds for a pair, and 60 for an address. For one
+account from anywhere, answers are only delayed, by four seconds at most, and not at all for network
+addresses the account has logged in from before: guessing from many addresses makes a login slow,
+not impossible. All of this holds for e-mail addresses without an account too, so that nothing can
+be learned from it.
 """
 
 import asyncio
@@ -58,7 +59,7 @@ class Backoff:
     longest: float
 
     def seconds(self, failures: int) -> float:
-        """The wait after `failures`."""
+        """Return the wait after so many failures."""
         if failures <= self.free:
             return 0.0
         return float(min(self.first * 2 ** min(failures - self.free - 1, 32), self.longest))
@@ -71,7 +72,7 @@ ACCOUNT: Final = Backoff(free=10, first=0.25, longest=4.0)
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One login to be judged: names of its counters, which do not reveal the address."""
+    """The names of the counters of one login, which do not reveal the e-mail address."""
 
     pair: str
     address: str
@@ -81,7 +82,7 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True)
 class Failures:
-    """How often, and when last (seconds since the epoch)."""
+    """How often a login failed, and when last (seconds since the epoch)."""
 
     count: int = 0
     last: float = 0.0
@@ -89,7 +90,7 @@ class Failures:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """What is remembered about an attempt's counters."""
+    """The counters of one login."""
 
     pair: Failures
     address: Failures
@@ -98,10 +99,10 @@ class Record:
 
 
 class Store(Protocol):
-    """Where failures are counted."""
+    """A store that counts failed logins."""
 
     async def read(self, attempt: Attempt) -> Record:
-        """What is known."""
+        """Return the counters of a login."""
 
     async def failed(self, attempt: Attempt, now: float) -> None:
         """Count one more failure."""
@@ -111,7 +112,7 @@ class Store(Protocol):
 
 
 class RedisStore:
-    """Counters that all replicas share. Every operation is one round trip."""
+    """Counts failed logins in Redis, for all replicas. Every operation is one round trip."""
 
     def __init__(self, client: Callable[[], "Redis"]) -> None:
         self._client = client
@@ -143,7 +144,7 @@ class RedisStore:
 
 
 class MemoryStore:
-    """Counters of this process, for the time Redis is away; the oldest leave first."""
+    """Counts failed logins in this process, while Redis is away; drops the oldest first."""
 
     def __init__(self, clock: Callable[[], float] = time.time) -> None:
         self._clock = clock
@@ -182,7 +183,7 @@ class MemoryStore:
 
 
 class LoginThrottle:
-    """Decides whether a login may be tried now.
+    """Decides whether a login is checked now, later, or refused unchecked.
 
     Args:
         secret_keys: names of counters are made with the first, so that Redis holds no addresses.
@@ -208,7 +209,7 @@ class LoginThrottle:
         self._redis_away_until = 0.0
 
     def attempt(self, email_key: str, address: str) -> Attempt:
-        """The counters for a login to an account (which need not exist) from an address."""
+        """Name the counters of a login to an account (which need not exist) from an address."""
         network = network_of(address)
         account = self._name(email_key)
         pair = self._name(f"{email_key}\n{network}")
@@ -220,7 +221,7 @@ class LoginThrottle:
         )
 
     async def admit(self, attempt: Attempt) -> bool:
-        """Wait where the account is under attack; `False` where the try comes too early."""
+        """Delay a login where the account is under attack; `False` where it comes too early."""
         record = await self._read(attempt)
         now = self._clock()
         early = now < record.pair.last + PAIR.seconds(record.pair.count)
@@ -245,7 +246,7 @@ class LoginThrottle:
         await self._on_redis(lambda store: store.failed(attempt, self._clock()))
 
     async def succeeded(self, attempt: Attempt) -> None:
-        """Forget the failures of this pair."""
+        """Forget the failures of this account from this network address."""
         await self._local.succeeded(attempt)
         await self._on_redis(lambda store: store.succeeded(attempt))
 
@@ -254,7 +255,7 @@ class LoginThrottle:
         return await self._local.read(attempt) if shared is None else shared
 
     async def _on_redis(self, use: Callable[[RedisStore], Any]) -> Any:
-        """Use Redis where it answers; while it does not, ask it again only now and then."""
+        """Run an operation on Redis; after a failure Redis is not asked for five seconds."""
         if self._shared is None or self._clock() < self._redis_away_until:
             return None
         try:
@@ -269,7 +270,7 @@ class LoginThrottle:
 
 
 def network_of(address: str) -> str:
-    """Whom an address stands for: itself, or of IPv6 the /64 a customer gets."""
+    """Return the network an address is counted for: itself, or for IPv6 its /64."""
     try:
         parsed = ip_address(address)
     except ValueError:

@@ -1,4 +1,4 @@
-"""All SQL of auth, by table; each function is named for the question it answers.
+"""All queries of auth, by table.
 
 Rows are named tuples (`service_platform.database.rows`), so that mypy knows their columns.
 """
