@@ -197,6 +197,8 @@ class FairQueuePool(AsyncAdaptedQueuePool):
                 if not self._has_open_connections():
                     raise
                 last = error
+            except TimeoutError as error:  # of the driver, while it sets a connection up
+                raise DatabaseUnavailableError("no_answer") from error
             except LOST_AT_CHECKOUT as error:
                 last = error
         raise DatabaseUnavailableError("connection_lost") from last
@@ -218,6 +220,8 @@ class FairQueuePool(AsyncAdaptedQueuePool):
                 except TooManyConnectionsError:
                     if not self._has_open_connections():
                         raise
+                    if not self._pool.empty():  # one was checked in meanwhile
+                        continue
             try:
                 return self._pool.wait(deadline - time.monotonic(), first=was_first)
             except CapacityAvailable:
