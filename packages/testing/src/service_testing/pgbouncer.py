@@ -73,17 +73,20 @@ class LocalPgBouncer(LocalServer):
         }
         lines = [f"{name} = {value}" for name, value in settings.items()]
         server = f"* = host={HOST} port={self.postgres.port}"
-        self._write("pgbouncer.ini", "\n".join(["[databases]", server, "[pgbouncer]", *lines, ""]))
-        self._write("userlist.txt", f'"{self.role}" "{self.password}"\n')
+        sections = ["[databases]", server, "[pgbouncer]", *lines, ""]
+        self.add_file("pgbouncer.ini", "\n".join(sections).encode())
+        self.add_file("userlist.txt", f'"{self.role}" "{self.password}"\n'.encode())
 
     def reload(self) -> None:
         """Lets it read its configuration again."""
         self.configure()
         self._signal_all(signal.SIGHUP)
 
-    def _write(self, name: str, text: str) -> None:
+    def add_file(self, name: str, content: bytes) -> None:
+        """Puts a file into its directory that only it can read, such as a key."""
+        make_directory(self.data_dir)
         path = self.data_dir / name
-        path.write_text(text)
+        path.write_bytes(content)
         path.chmod(0o600)
         account = account_for(self.data_dir)
         if account != "-":

@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+import ssl
 import time
 from collections.abc import Awaitable, Callable, Generator
 from typing import Any, Final
@@ -108,6 +109,8 @@ class Connector:
                 raise DatabaseUnavailableError("read_only") from error
             except TimeoutError as error:
                 raise DatabaseUnavailableError("connect_timeout") from error
+            except ssl.SSLError as error:
+                raise DatabaseUnavailableError("tls_failed") from error
             except OSError as error:
                 raise DatabaseUnavailableError("unreachable") from error
             except (asyncpg.PostgresError, asyncpg.InterfaceError, ValueError) as error:
