@@ -21,6 +21,7 @@ from service_platform.identity.principal import Principal
 
 OAUTH2_SCHEME: Final = "OAuth2"
 BEARER_SCHEME: Final = "Bearer"
+TOKEN_FORMAT: Final = "at+jwt"
 TOKEN_PATH: Final = "/auth/token"  # noqa: S105 - a path
 """Below `API_V1_PREFIX` of auth."""
 
@@ -70,7 +71,7 @@ class _RoleAccess(SecurityBase):
 
     def __init__(self) -> None:
         self.scheme_name = BEARER_SCHEME
-        self.model = HTTPBearer(bearerFormat="at+jwt")
+        self.model = HTTPBearer(bearerFormat=TOKEN_FORMAT)
 
     async def __call__(self, connection: HTTPConnection, required: SecurityScopes) -> Principal:
         """The caller.

@@ -4,10 +4,16 @@ FastAPI knows which route demands what; the address of the token endpoint comes 
 and every protected route takes a token obtained either way (`Authorize` in the docs pages).
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 from service_platform.errors import Forbidden, Unauthorized, responses
-from service_platform.identity.dependencies import BEARER_SCHEME, OAUTH2_SCHEME, TOKEN_PATH
+from service_platform.identity.dependencies import (
+    BEARER_SCHEME,
+    OAUTH2_SCHEME,
+    TOKEN_FORMAT,
+    TOKEN_PATH,
+)
 from service_platform.settings import PlatformSettings
 
 
@@ -18,7 +24,7 @@ def describe_security(document: dict[str, Any], settings: PlatformSettings) -> N
     and 401 and 403 are among its answers. Schemes and requirements of the service stay.
     """
     schemes = document.get("components", {}).get("securitySchemes", {})
-    if schemes.keys().isdisjoint((OAUTH2_SCHEME, BEARER_SCHEME)):
+    if not _is_used(schemes):
         return
     scopes: set[str] = set()
     for path in document.get("paths", {}).values():
@@ -39,9 +45,16 @@ def describe_security(document: dict[str, Any], settings: PlatformSettings) -> N
     schemes[BEARER_SCHEME] = {
         "type": "http",
         "scheme": "bearer",
-        "bearerFormat": "at+jwt",
+        "bearerFormat": TOKEN_FORMAT,
         "description": "An access token obtained elsewhere. Listed names are roles of the account.",
     }
+
+
+def _is_used(schemes: Mapping[str, Any]) -> bool:
+    """Whether one of the schemes is the platform's; a service may have one of the same name."""
+    login = schemes.get(OAUTH2_SCHEME, {}).get("flows", {}).get("password", {})
+    token = schemes.get(BEARER_SCHEME, {})
+    return login.get("tokenUrl") == TOKEN_PATH or token.get("bearerFormat") == TOKEN_FORMAT
 
 
 def _describe_operation(operation: dict[str, Any]) -> set[str]:
