@@ -21,7 +21,7 @@ from service_platform.identity.principal import Principal
 
 OAUTH2_SCHEME: Final = "OAuth2"
 BEARER_SCHEME: Final = "Bearer"
-TOKEN_FORMAT: Final = "at+jwt"
+TOKEN_FORMAT: Final = "at+jwt"  # noqa: S105 - its media type
 TOKEN_PATH: Final = "/auth/token"  # noqa: S105 - a path
 """Below `API_V1_PREFIX` of auth."""
 
