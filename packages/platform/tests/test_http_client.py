@@ -15,6 +15,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from service_platform.app import create_app
 from service_platform.context import RequestContext, current
 from service_platform.errors import GatewayTimeout, ServiceUnavailable
 from service_platform.http_client import RETRY_RESERVE, ServiceClient
@@ -195,3 +196,32 @@ async def test_redirects_are_answers() -> None:
     )
     assert (await client.request("GET", "/")).status_code == 302
     await client.stop()
+
+
+async def test_clients_of_two_services_on_one_host_are_two_resources() -> None:
+    users, items = Other(), Other()
+    async with serving(users) as users_url, serving(items) as items_url:
+        settings = PlatformSettings(_env_file=None, environment="test", rate_limit_enabled=False)
+        clients = [ServiceClient(settings, users_url), ServiceClient(settings, items_url)]
+        clients.append(ServiceClient(settings, items_url, name="catalogue"))
+        app = create_app(settings, resources=clients)
+        async with app.router.lifespan_context(app):
+            for client in clients:
+                assert getattr(app.state, client.name) is client
+                assert (await client.request("GET", "/thing")).json() == {"ok": True}
+    assert (users.calls["GET"], items.calls["GET"]) == (1, 2)
+    assert clients[2].name == "catalogue"
+
+
+@pytest.mark.parametrize(
+    ("url", "name"),
+    [
+        ("http://localhost:8001", "localhost_8001_client"),
+        ("http://localhost:8004", "localhost_8004_client"),
+        ("http://orders", "orders_client"),
+        ("https://api.my-shop.example", "api_my_shop_example_client"),
+        ("http://[::1]:80", "__1_80_client"),
+    ],
+)
+def test_the_name_of_a_client_is_host_and_port(url: str, name: str) -> None:
+    assert ServiceClient(PlatformSettings(), url).name == name

@@ -10,6 +10,7 @@ id and does not work for a caller that has given up.
 
 import asyncio
 import random
+import re
 import time
 from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
@@ -46,6 +47,8 @@ class ServiceClient:
     Args:
         settings: name of the calling service, for `User-Agent`.
         base_url: where the other service is, without a path.
+        name: of the resource, as in `app.state.<name>`; host and port where omitted, such as
+            `orders_8000_client`.
         tokens: this service's access tokens; without them a call has only the headers given.
         timeout_seconds: time of a call, retries included, when the request in flight leaves more.
         attempts: tries of a call that may be repeated.
@@ -59,12 +62,13 @@ class ServiceClient:
         settings: PlatformSettings,
         base_url: str,
         *,
+        name: str | None = None,
         tokens: ServiceTokens | None = None,
         timeout_seconds: float = 5.0,
         attempts: int = 3,
         transport: httpx2.AsyncBaseTransport | None = None,
     ) -> None:
-        self.name = f"{(urlsplit(base_url).hostname or 'service').replace('.', '_')}_client"
+        self.name = name or _default_name(base_url)
         self._tokens = tokens
         self._timeout = timeout_seconds
         self._attempts = attempts
@@ -187,6 +191,13 @@ class ServiceClient:
             return False
         self._retries_left -= 1
         return True
+
+
+def _default_name(base_url: str) -> str:
+    """A name that differs for every host and port and can be an attribute."""
+    parts = urlsplit(base_url)
+    place = "_".join(str(part) for part in (parts.hostname or "service", parts.port) if part)
+    return f"{re.sub('[^0-9a-z]', '_', place)}_client"
 
 
 def _passed_on(context: RequestContext | None, seconds_left: float) -> dict[str, str]:
