@@ -52,9 +52,9 @@ def describe_security(document: dict[str, Any], settings: PlatformSettings) -> N
 
 def _is_used(schemes: Mapping[str, Any]) -> bool:
     """Whether one of the schemes is the platform's; a service may have one of the same name."""
-    login = schemes.get(OAUTH2_SCHEME, {}).get("flows", {}).get("password", {})
+    login: Mapping[str, Any] = schemes.get(OAUTH2_SCHEME, {}).get("flows", {}).get("password", {})
     token = schemes.get(BEARER_SCHEME, {})
-    return login.get("tokenUrl") == TOKEN_PATH or token.get("bearerFormat") == TOKEN_FORMAT
+    return bool(login.get("tokenUrl") == TOKEN_PATH or token.get("bearerFormat") == TOKEN_FORMAT)
 
 
 def _describe_operation(operation: dict[str, Any]) -> set[str]:
