@@ -8,6 +8,7 @@ from typing import Any
 import httpx2
 import pytest
 
+from service_platform import health
 from service_platform.app import create_app
 from service_platform.resources import HealthCheckError
 from service_platform.settings import PlatformSettings
@@ -79,7 +80,7 @@ async def test_all_is_well() -> None:
         assert (await client.get("/version")).json()["version"] == "1.2.3"
 
 
-async def test_a_critical_failure_makes_the_service_unready_but_alive() -> None:
+async def test_until_a_critical_resource_works_the_service_is_unready_but_alive() -> None:
     async with service(Dependency("database", critical=True, fail=unavailable)) as client:
         assert (await client.get("/health")).status_code == 503
         ready = await client.get("/health/ready")
@@ -88,6 +89,21 @@ async def test_a_critical_failure_makes_the_service_unready_but_alive() -> None:
             {"status": "not_ready", "reason": "database_unavailable"},
         )
         assert (await client.get("/health/live")).status_code == 200
+
+
+async def test_a_critical_resource_that_fails_later_leaves_the_service_ready(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    database = Dependency("database", critical=True)
+    other = Dependency("other", critical=True, fail=unavailable)
+    monkeypatch.setattr(health, "CACHE_SECONDS", 0.0)
+    async with service(database, other) as client:
+        assert (await client.get("/health/ready")).status_code == 503
+        other.fail = None
+        assert (await client.get("/health/ready")).status_code == 200
+        database.fail = unavailable
+        assert (await client.get("/health")).status_code == 503
+        assert (await client.get("/health/ready")).json() == {"status": "ready"}
 
 
 async def test_any_other_failure_only_degrades() -> None:

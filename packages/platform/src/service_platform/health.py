@@ -1,7 +1,10 @@
 """Health of a service, for people (`/health`) and for the orchestrator (`/health/live` …).
 
-Liveness checks no dependency: restarting a process does not mend a database. Readiness depends on
-critical resources only; one that is not critical makes the service *degraded*, never unready.
+Liveness checks no dependency: restarting a process does not mend a database. A process is ready
+once every critical resource has been healthy, and from then on until it drains: a database that is
+away is away for all replicas, and one that is taken out of service can only refuse connections
+where it would answer 503 with Retry-After. `/health` tells what is wrong at this moment; a resource
+that is not critical makes the service *degraded*, never unready.
 """
 
 import asyncio
@@ -29,7 +32,7 @@ class CheckResult:
 
     Attributes:
         name: the resource.
-        critical: whether a failure makes the service unready.
+        critical: whether a failure makes the service unhealthy.
         reason: what is wrong, or `None` when all is well.
         milliseconds: how long the check took.
     """
@@ -54,6 +57,9 @@ class HealthChecks:
     Args:
         resources: what to check.
         timeout_seconds: budget of each check.
+
+    Attributes:
+        proven: names of the resources that have been healthy in this process.
     """
 
     def __init__(self, resources: Sequence[Resource], timeout_seconds: float) -> None:
@@ -61,6 +67,7 @@ class HealthChecks:
         self._timeout = timeout_seconds
         self._round: asyncio.Task[tuple[CheckResult, ...]] | None = None
         self._fresh_until = 0.0
+        self.proven: set[str] = set()
 
     async def results(self) -> tuple[CheckResult, ...]:
         """Results at most a second old."""
@@ -72,6 +79,7 @@ class HealthChecks:
     async def _check_all(self) -> tuple[CheckResult, ...]:
         results = await asyncio.gather(*(self._check(resource) for resource in self._resources))
         self._fresh_until = time.monotonic() + CACHE_SECONDS
+        self.proven.update(result.name for result in results if result.reason is None)
         return tuple(results)
 
     async def _check(self, resource: Resource) -> CheckResult:
@@ -117,7 +125,7 @@ def health_routes(settings: PlatformSettings, lifecycle: Lifecycle) -> list[Rout
         if not lifecycle.started:
             return _not_ready("starting")
         for result in await checks.results():
-            if result.critical and result.reason is not None:
+            if result.critical and result.reason is not None and result.name not in checks.proven:
                 return _not_ready(result.reason)
         return _json({"status": "ready"})
 

@@ -40,7 +40,8 @@ class Resource(Protocol):
 
     Attributes:
         name: key in `/health` and attribute of `app.state`.
-        critical: whether a failing check makes the service unready; otherwise it is degraded.
+        critical: whether the service is unhealthy while the check fails, and not ready before it
+            has succeeded once; otherwise it is degraded.
     """
 
     name: str
