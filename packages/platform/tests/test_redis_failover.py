@@ -25,6 +25,7 @@ from service_platform.redis_connection import UnsupportedRedisError, is_wrong_se
 from service_platform.resources import HealthCheckError, Resource, StartError
 from service_platform.settings import PlatformSettings
 from service_testing.ports import free_port
+from service_testing.services import RunningService
 from service_testing.tcp_proxy import TcpProxy
 from service_testing.valkey import LocalValkey
 
@@ -264,6 +265,23 @@ async def test_a_cluster_or_a_sentinel_ends_the_start_with_one_sentence(
     finally:
         await revocations.stop()
         server.remove()
+
+
+def test_a_process_that_meets_a_cluster_ends_with_the_status_of_a_wrong_setting(
+    running_service: Callable[..., RunningService], tmp_path: Path
+) -> None:
+    server = ClusterNode(tmp_path / "server", durable=False)
+    server.start()
+    try:
+        process = running_service(wait=False, REDIS_URL=server.url).process
+        assert process is not None
+        assert process.wait(20) == 78
+    finally:
+        server.remove()
+    (log,) = tmp_path.glob("shop-*.log")
+    said = log.read_text()
+    assert said.count("REDIS_URL leads to a node of a Redis Cluster") == 1
+    assert "Traceback" not in said
 
 
 async def test_a_limiter_refuses_a_sentinel(tmp_path: Path) -> None:

@@ -2,9 +2,11 @@
 
 import asyncio
 import itertools
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
+import httpx2
 import pytest
 from shop.models import Product
 from sqlalchemy import func, insert, select
@@ -18,6 +20,7 @@ from service_platform.resources import HealthCheckError
 from service_platform.settings import PlatformSettings
 from service_testing.databases import migrate
 from service_testing.postgres import LocalPostgres
+from service_testing.services import RunningService
 from service_testing.tcp_proxy import TcpProxy
 
 WITHIN_SECONDS = 5.0
@@ -185,3 +188,46 @@ async def test_of_several_hosts_the_primary_is_found(
     await add_product(database, "found")
     await database.stop()
     assert await count(new_primary) == 1
+
+
+def test_a_process_without_its_database_stays_ready_and_answers_503(
+    running_service: Callable[..., RunningService], old_primary: LocalPostgres
+) -> None:
+    url = old_primary.url_for("shop", user="shop", password=PASSWORD)
+    process = running_service(DATABASE_URL=url)
+    old_primary.stop()
+    with httpx2.Client(base_url=process.url, trust_env=False) as client:
+        for _ in range(4):  # longer than a round of checks is kept
+            answer = client.get("/api/v1/products")
+            assert answer.status_code == 503
+            assert int(answer.headers["retry-after"]) > 0
+            assert client.get("/health/ready").status_code == 200
+            time.sleep(0.5)
+        report = client.get("/health")
+        assert report.status_code == 503
+        assert report.json()["checks"]["database"]["reason"] == "database_unavailable"
+        old_primary.start()
+        deadline = time.monotonic() + WITHIN_SECONDS
+        while client.get("/api/v1/products").status_code != 200:
+            assert time.monotonic() < deadline
+
+
+def test_a_process_that_never_reached_its_database_is_not_ready(
+    running_service: Callable[..., RunningService], old_primary: LocalPostgres
+) -> None:
+    old_primary.stop()
+    url = old_primary.url_for("shop", user="shop", password=PASSWORD)
+    process = running_service(wait=False, DATABASE_URL=url)
+    with httpx2.Client(base_url=process.url, trust_env=False) as client:
+        deadline = time.monotonic() + 20
+        while True:
+            try:
+                ready = client.get("/health/ready")
+            except httpx2.TransportError:
+                ready = None
+            if ready is not None and ready.json().get("reason") == "database_unavailable":
+                break
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        old_primary.start()
+        process.wait_until_ready()
