@@ -53,6 +53,17 @@ class HttpConnection(BoundedConnection):
             if self._received > self.limits.discarded_bytes:
                 self._watch.close()
             return
+        if (
+            self.state is State.IDLE
+            and not self._buffer
+            and data.find(b"\r\n\r\n") == len(data) - 4 >= 0
+            and len(data) <= self.limits.request_line_bytes
+            and not data.startswith(b"\r\n")
+        ):
+            # One complete request without content, as most are; it need not be copied.
+            self._started = time.perf_counter()
+            self._read_request(data)
+            return
         self._buffer += data
         self._advance()
 
@@ -111,6 +122,10 @@ class HttpConnection(BoundedConnection):
             return False
         head = bytes(buffer[: end + 4])
         del buffer[: end + 4]
+        return self._read_request(head)
+
+    def _read_request(self, head: bytes) -> bool:
+        """Begin the request of a complete head; returns whether reading goes on."""
         try:
             request = self._parser.parse(head)
         except Problem as problem:
@@ -182,9 +197,10 @@ class HttpConnection(BoundedConnection):
             "client": self.client,
             "scheme": self.scheme,
             "method": request.method,
-            "root_path": self.config.root_path,
-            "path": self.config.root_path + request.path,
-            "raw_path": self.config.root_path.encode("ascii") + request.raw_path,
+            # A prefix that a proxy takes off is the application's: ROOT_PATH.
+            "root_path": "",
+            "path": request.path,
+            "raw_path": request.raw_path,
             "query_string": request.query,
             "headers": request.headers,
             "state": self.app_state.copy(),
@@ -252,7 +268,7 @@ class HttpConnection(BoundedConnection):
     def _next_request(self) -> None:
         self.state = State.IDLE
         self._timer.set(self.limits.keep_alive)
-        if len(self._buffer) <= self.limits.pipelined_bytes:
+        if self.flow.read_paused and len(self._buffer) <= self.limits.pipelined_bytes:
             self.flow.release()
         if self._buffer:
             self._advance()

@@ -6,6 +6,7 @@ refused here, because that is how requests are smuggled (CWE-444).
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 from urllib.parse import unquote
 
@@ -21,12 +22,16 @@ from service_platform.errors import (
 HeaderPairs = list[tuple[bytes, bytes]]
 
 _TOKEN: Final = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
-_request_line: Final = re.compile(rb"(%b) ([!-~]+) HTTP/(\d\.\d)" % _TOKEN).fullmatch
+_request_line: Final = re.compile(rb"%b [!-~]+ HTTP/(\d\.\d)" % _TOKEN).fullmatch
 _is_host: Final = re.compile(
     rb"(?:[A-Za-z0-9._~!$&'()*+,;=%-]+|\[[0-9A-Fa-f:.]+\]|\[[vV][0-9A-Fa-f]+\.[!-~]+\])(?::\d{0,5})?"
 ).fullmatch
 _authority: Final = re.compile(rb"[A-Za-z][A-Za-z0-9+.-]*://([^/?#]*)").match
 
+_FRAMING: Final = frozenset(
+    {b"host", b"content-length", b"transfer-encoding", b"expect", b"upgrade"}
+)
+"""Header fields that the connection depends on."""
 _FIRST_BYTES: Final = frozenset(byte for byte in range(128) if re.match(_TOKEN, bytes([byte])))
 
 NO_HTTP: Final = "This is not a valid HTTP request."
@@ -45,9 +50,9 @@ class RequestHead:
         query: behind `?`, as it was sent.
         version: `1.1` or `1.0`.
         headers: header fields in order, names in lower case.
+        keep_alive: the client wants to send further requests on this connection.
         content_length: bytes of content; `None` where it is chunked.
         expects_continue: the client waits for `100 Continue` before it sends content.
-        keep_alive: the client wants to send further requests on this connection.
         websocket: the client asks for a WebSocket (RFC 6455, section 4.1).
     """
 
@@ -57,9 +62,9 @@ class RequestHead:
     query: bytes
     version: str
     headers: HeaderPairs
+    keep_alive: bool
     content_length: int | None = 0
     expects_continue: bool = False
-    keep_alive: bool = True
     websocket: bool = False
 
 
@@ -72,6 +77,7 @@ class HeadParser:
         self._keep_alive = True
         self._url = b""
         self._headers: HeaderPairs = []
+        self._framing: HeaderPairs = []
 
     def parse(self, head: bytes) -> RequestHead:
         """Parse a complete head, its empty line included.
@@ -80,14 +86,10 @@ class HeadParser:
             Problem: 400 where it is malformed or ambiguous, 501 for an unknown method or transfer
                 coding, 505 for another version of HTTP.
         """
-        line = _request_line(head, 0, head.index(b"\r\n"))
-        if line is None:
-            raise BadRequest(NO_HTTP)
-        version = line[3].decode("ascii")
-        if version not in {"1.1", "1.0"}:
-            raise HttpVersionNotSupported
+        version = _version(head[: head.index(b"\r\n")])
         self._url = b""
         self._headers = []
+        self._framing = []
         if not self._complete:
             # llhttp expects the content of the request before, which it never gets to see.
             self._parser = httptools.HttpRequestParser(self)
@@ -98,7 +100,7 @@ class HeadParser:
             self._complete = False
         except httptools.HttpParserError as error:
             self._complete = False
-            raise self._explain(error) from None
+            raise self._explain(head, error) from None
         return self._request(self._parser.get_method(), version)
 
     def on_url(self, url: bytes) -> None:
@@ -107,7 +109,10 @@ class HeadParser:
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Take a header field."""
-        self._headers.append((name.lower(), value))
+        name = name.lower()
+        self._headers.append((name, value))
+        if name in _FRAMING:
+            self._framing.append((name, value))
 
     def on_headers_complete(self) -> None:
         """Note what llhttp forgets when a request without content is complete."""
@@ -117,10 +122,11 @@ class HeadParser:
         """Note that the request has no content, so that the next head can follow."""
         self._complete = True
 
-    def _explain(self, error: httptools.HttpParserError) -> Problem:
+    def _explain(self, head: bytes, error: httptools.HttpParserError) -> Problem:
         """Return the problem for what llhttp refused."""
         if isinstance(error, httptools.HttpParserInvalidMethodError):
-            return NotImplementedByService(UNKNOWN_METHOD)
+            well_formed = _request_line(head, 0, head.index(b"\r\n"))
+            return NotImplementedByService(UNKNOWN_METHOD) if well_formed else BadRequest(NO_HTTP)
         if "Transfer-Encoding" in str(error) and "Content-Length" not in str(error):
             codings = [value for name, value in self._headers if name == b"transfer-encoding"]
             try:
@@ -133,32 +139,32 @@ class HeadParser:
         if method == b"CONNECT":
             raise NotImplementedByService("The service is no proxy.")
         url = self._url
-        try:
-            parsed = httptools.parse_url(url) if url != b"*" else None
-        except httptools.HttpParserInvalidURLError:
-            raise BadRequest("The target of the request is not valid.") from None
-        raw_path = (parsed.path or b"/") if parsed is not None else url
+        raw_path, query = _split_target(url)
         path = raw_path.decode("ascii")
         request = RequestHead(
-            method=method.decode("ascii"),
-            path=unquote(path) if "%" in path else path,
-            raw_path=raw_path,
-            query=(parsed.query or b"") if parsed is not None else b"",
-            version=version,
-            headers=self._headers,
-            keep_alive=version == "1.1" and self._keep_alive,
+            method.decode("ascii"),
+            unquote(path) if "%" in path else path,
+            raw_path,
+            query,
+            version,
+            self._headers,
+            self._keep_alive and version == "1.1",
         )
-        self._read_headers(request)
+        self._read_framing(request)
         if not url.startswith((b"/", b"*")):
             _take_authority(request, url)
         return request
 
-    def _read_headers(self, request: RequestHead) -> None:
+    def _read_framing(self, request: RequestHead) -> None:
         """Read the fields that the connection depends on (RFC 9112, sections 3.2 and 6)."""
-        length = coding = None
+        host = length = coding = None
         upgrade = b""
-        for name, value in request.headers:
-            if name == b"content-length":
+        for name, value in self._framing:
+            if name == b"host":
+                if host is not None:
+                    raise BadRequest("The request has more than one Host header.")
+                host = value
+            elif name == b"content-length":
                 length = _content_length(value, length)
             elif name == b"transfer-encoding":
                 coding = value if coding is None else b"%b,%b" % (coding, value)
@@ -168,7 +174,7 @@ class HeadParser:
                 request.expects_continue = continues and request.version == "1.1"
             elif name == b"upgrade":
                 upgrade = value
-        _check_host([value for name, value in request.headers if name == b"host"], request.version)
+        _check_host(host, request.version)
         if coding is not None:
             _check_coding(coding, length, request.version)
             request.content_length = None
@@ -178,15 +184,39 @@ class HeadParser:
             request.websocket = _is_websocket(request, upgrade)
 
 
-def _check_host(hosts: list[bytes], version: str) -> None:
-    """Refuse a request whose host is unknown or ambiguous (RFC 9112, section 3.2)."""
-    if len(hosts) > 1:
-        raise BadRequest("The request has more than one Host header.")
-    if not hosts:
+def _version(line: bytes) -> str:
+    """Return the version that a request line names; llhttp is more generous with the rest of it."""
+    if line.count(b" ") == 2:
+        if line.endswith(b" HTTP/1.1"):
+            return "1.1"
+        if line.endswith(b" HTTP/1.0"):
+            return "1.0"
+    raise HttpVersionNotSupported() if _request_line(line) else BadRequest(NO_HTTP)
+
+
+def _split_target(url: bytes) -> tuple[bytes, bytes]:
+    """Return path and query of a request target."""
+    if url == b"*":
+        return url, b""
+    try:
+        parsed = httptools.parse_url(url)
+    except httptools.HttpParserInvalidURLError:
+        raise BadRequest("The target of the request is not valid.") from None
+    return parsed.path or b"/", parsed.query or b""
+
+
+def _check_host(host: bytes | None, version: str) -> None:
+    """Refuse a request whose host is unknown (RFC 9112, section 3.2)."""
+    if host is None:
         if version == "1.1":
             raise BadRequest("The request has no Host header.")
-    elif not _is_host(hosts[0]):
+    elif not _is_valid_host(host):
         raise BadRequest("The Host header is not valid.")
+
+
+@lru_cache(maxsize=1024)
+def _is_valid_host(host: bytes) -> bool:
+    return _is_host(host) is not None
 
 
 def _content_length(value: bytes, before: int | None) -> int:
