@@ -85,6 +85,7 @@ class ServiceApp(FastAPI):
             deadlines=deadlines,
             content_security_policies=ContentSecurityPolicies(content_security_policies or {}),
             has_own_cors=self._has_own_cors,
+            exception_handlers=self.exception_handlers,
         )
         self._start_resources_before_lifespan()
 

@@ -50,6 +50,7 @@ class RequestContext:
         deadline: event loop time at which the handler is cancelled.
         admitted: whether authentication and rate limits were decided for this request.
         allowed_methods: methods of the path, where it does not have the one of the request.
+        answers_problems: whether HTTP errors are problems; a service may answer them otherwise.
         route: path template of the matched route, `None` until routing is done.
         principal: who calls, once a bearer token was verified.
         authentication_error: why the presented token was refused.
@@ -68,6 +69,7 @@ class RequestContext:
         "_span_id",
         "admitted",
         "allowed_methods",
+        "answers_problems",
         "authentication_error",
         "cancel_scope",
         "client_address",
@@ -116,6 +118,7 @@ class RequestContext:
         self.deadline = deadline
         self.admitted = False
         self.allowed_methods: list[str] = []
+        self.answers_problems = True
         self.route: str | None = None
         self.principal: Principal | None = None
         self.authentication_error: Problem | None = None

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import httpx2
 import pytest
 from fastapi import Body, Depends, FastAPI, Form, HTTPException, UploadFile
+from fastapi.exception_handlers import http_exception_handler
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import PlainTextResponse
 from fastapi.security import HTTPBasic, HTTPBasicCredentials
@@ -267,3 +268,15 @@ def test_media_types_are_read_as_fastapi_reads_them(
 def test_forms_and_uploads_need_no_extra_package() -> None:
     with bodies() as client:
         assert client.post("/upload", files={"file": ("a.txt", b"12345")}).json() == 5
+
+
+def test_a_service_with_own_answers_for_errors_gets_plain_text_for_a_500() -> None:
+    app = service(exception_handlers={StarletteHTTPException: http_exception_handler})
+
+    @app.get("/")
+    async def fail() -> None:
+        raise ZeroDivisionError
+
+    with TestClient(app, raise_server_exceptions=False) as client:
+        assert client.get("/").text == "Internal Server Error"
+        assert client.get("/nowhere").json() == {"detail": "Not Found"}

@@ -14,7 +14,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from starlette.datastructures import FormData
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, HTTPConnection, Request
-from starlette.responses import Response
+from starlette.responses import PlainTextResponse, Response
 from starlette.websockets import WebSocket, WebSocketState
 
 from service_platform.context import SCOPE_KEY, RequestContext
@@ -112,7 +112,13 @@ async def handle_client_disconnect(_: HTTPConnection, __: ClientDisconnect) -> N
 
 
 async def handle_unexpected_error(connection: HTTPConnection, _: Exception) -> Response:
-    """Answer an unhandled exception by a 500 that says nothing of it; Starlette raises it on."""
+    """Answer an unhandled exception by a 500 that says nothing of it; Starlette raises it on.
+
+    A service that answers an `HTTPException` in its own form gets Starlette's plain text here.
+    """
+    context: RequestContext = connection.scope[SCOPE_KEY]
+    if not context.answers_problems:
+        return PlainTextResponse("Internal Server Error", InternalError.status)
     return _respond(connection, InternalError())
 
 

@@ -171,10 +171,11 @@ class AdmissionMiddleware:
         try:
             await serving
         except asyncio.CancelledError:
-            # A middleware of the service may have put the router into another task.
-            task = asyncio.current_task()
-            if not context.timed_out or context.status or task is not context.task or not task:
+            if not context.timed_out or context.status:
                 raise
+            task = asyncio.current_task()
+            if task is None or task is not context.task:
+                raise  # a middleware of the service has put the router into another task
             task.uncancel()
             raise GatewayTimeout from None
 

@@ -7,9 +7,9 @@ subjects are in the modules beside this one; here is only their order. WebSocket
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Final, cast
+from typing import Any, Final, cast
 
 import anyio
 from starlette.exceptions import HTTPException
@@ -32,7 +32,7 @@ from service_platform.errors import (
     Problem,
     ServiceUnavailable,
 )
-from service_platform.errors.handlers import handle_http_exception
+from service_platform.errors.handlers import PROBLEM_HANDLERS, handle_http_exception
 from service_platform.logging import get_logger
 from service_platform.metrics import observe_request, requests_in_flight
 from service_platform.middleware import cors, response_headers
@@ -79,6 +79,7 @@ class PlatformMiddleware:
         deadlines: of the requests in flight; `admission.py` changes them by route.
         content_security_policies: policies by path prefix, see `ContentSecurityPolicies`.
         has_own_cors: whether the application has CORS rules of its own, which then count alone.
+        exception_handlers: of the application, by class or status; looked at for each request.
     """
 
     def __init__(
@@ -90,11 +91,13 @@ class PlatformMiddleware:
         deadlines: Deadlines | None = None,
         content_security_policies: ContentSecurityPolicies | None = None,
         has_own_cors: Callable[[], bool] = lambda: False,
+        exception_handlers: Mapping[Any, Any] = PROBLEM_HANDLERS,
     ) -> None:
         self._app = app
         # An application, router or route with a `max_body_size` of its own changes the limit.
         self._app_with_body = RequestBodyLimitMiddleware(app, settings.max_body_bytes)
         self._has_own_cors = has_own_cors
+        self._exception_handlers = exception_handlers
         self._settings = settings
         self._lifecycle = lifecycle
         self._deadlines = deadlines or Deadlines(settings.request_timeout_seconds)
@@ -132,6 +135,8 @@ class PlatformMiddleware:
             started=started,
             deadline=self._deadlines.of(now, asked_timeout),
         )
+        answering = self._exception_handlers.get(HTTPException)
+        context.answers_problems = answering is handle_http_exception
         scope[SCOPE_KEY] = context
         reset = current.set(context)
         self._deadlines.enter(context, own_limit=asked_timeout is not None)
@@ -303,12 +308,10 @@ class PlatformMiddleware:
         handler for `HTTPException` gets what FastAPI would send.
         """
         headers = dict(message["headers"])
-        application = context.scope.get("app")
-        handlers = getattr(application, "exception_handlers", {})
         if (
             headers.get(b"content-length") != _TOO_LARGE_IN_PLAIN_TEXT
             or not headers.get(b"content-type", _NO_CONTENT_TYPE).startswith(b"text/plain")
-            or handlers.get(HTTPException) is not handle_http_exception
+            or not context.answers_problems
         ):
             return None
         response = self._response_of(context, PayloadTooLarge())
