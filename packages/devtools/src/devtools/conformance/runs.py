@@ -2,7 +2,6 @@
 
 import json
 import os
-import re
 import signal
 import subprocess
 import time
@@ -20,14 +19,8 @@ PLATFORM: Final = ROOT / "packages" / "platform" / "src"
 TEST_TIMEOUT: Final = 120
 """Seconds a test may take; the suite's own 20 are not enough on a busy machine."""
 
-TIMED_OUT: Final = re.compile("TimeoutExpired|pytest-timeout")
-"""A busy machine explains these, and no other failure."""
-
 NO_TESTS: Final = 5
 """Exit status of pytest."""
-
-MOST_LATE: Final = 20
-"""Tests tried again; where more are late, it is not the machine."""
 
 Progress = Callable[[int, int], None]
 """Told how many tests are done, of how many."""
@@ -98,7 +91,7 @@ def baseline(suite: Suite, progress: Progress) -> Run:
 
 
 def run(suite: Suite, mode: Mode, arguments: Sequence[str] = (), *, progress: Progress) -> Run:
-    """Run the suite in parallel; what took too long is tried once more, when nothing else runs.
+    """Run the suite in parallel.
 
     Args:
         suite: where it is.
@@ -112,9 +105,6 @@ def run(suite: Suite, mode: Mode, arguments: Sequence[str] = (), *, progress: Pr
     began = time.monotonic()
     parallel = ("-n", str(processes()), "--dist", "worksteal", "--continue-on-collection-errors")
     results = pytest(suite, mode, ["tests", *parallel, *arguments], progress)
-    late = [test for test, each in results.items() if TIMED_OUT.search(each.error)]
-    if 0 < len(late) <= MOST_LATE:
-        results |= pytest(suite, mode, late, progress)
     return Run(mode, results, time.monotonic() - began)
 
 

@@ -8,18 +8,36 @@ the process that controls a parallel run, where the results of all others arrive
 import json
 import os
 import re
+import subprocess
+from collections.abc import Callable
+from functools import wraps
 from typing import Any
 
 import pytest
 
 ANSWERED_500 = re.compile(r"assert 500 ==|500 Internal Server Error")
+PATIENCE = 90
+"""Seconds for a process that a test starts; the suite's 15 are not enough on a busy machine."""
+
 TEST_CLIENT = re.compile(r"starlette[/\\]testclient\.py$")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Starts recording, in the controlling process only."""
+    """Gives processes more time, and starts recording in the controlling process."""
+    subprocess.run = with_patience(subprocess.run)
     if not hasattr(config, "workerinput"):
         config.pluginmanager.register(Recorder(config), "conformance")
+
+
+def with_patience(run: Callable[..., Any]) -> Callable[..., Any]:
+    """Wraps `subprocess.run`, whose timeouts are no shorter than `PATIENCE`."""
+
+    @wraps(run)
+    def run_patiently(*arguments: Any, timeout: float | None = None, **options: Any) -> Any:
+        longer = None if timeout is None else max(timeout, PATIENCE)
+        return run(*arguments, timeout=longer, **options)
+
+    return run_patiently
 
 
 class Recorder:
