@@ -8,6 +8,7 @@ import asyncio
 import math
 import re
 import secrets
+from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Final
 
@@ -18,8 +19,7 @@ if TYPE_CHECKING:
     import anyio
 
     from service_platform.errors import Problem
-    from service_platform.identity import Principal
-    from service_platform.ratelimit import Limiter, Policy
+    from service_platform.identity.principal import Principal
     from service_platform.settings import PlatformSettings
 
 SCOPE_KEY: Final = "service_platform"
@@ -54,8 +54,8 @@ class RequestContext:
         route: path template of the matched route, `None` until routing is done.
         principal: who calls, once a bearer token was verified.
         authentication_error: why the presented token was refused.
-        message_limiter: decides the messages of a WebSocket, `None` where nothing limits them.
-        message_policies: rate limits of each message of a WebSocket.
+        message_limit: whether a WebSocket may send one more message under the rate limits of its
+            route; `None` where the route has none.
         raised: by a compiled endpoint, for the exception handlers; see `acceleration.dispatch`.
         response_headers: header pairs that later layers add to the response.
         status: status code, once the response has started.
@@ -76,8 +76,7 @@ class RequestContext:
         "deadline",
         "disconnected",
         "headers",
-        "message_limiter",
-        "message_policies",
+        "message_limit",
         "path",
         "principal",
         "raised",
@@ -122,8 +121,7 @@ class RequestContext:
         self.route: str | None = None
         self.principal: Principal | None = None
         self.authentication_error: Problem | None = None
-        self.message_limiter: Limiter | None = None
-        self.message_policies: tuple[Policy, ...] = ()
+        self.message_limit: Callable[[RequestContext], Awaitable[bool]] | None = None
         self.raised: Exception | None = None
         self.response_headers: list[tuple[bytes, bytes]] = []
         self.status = 0

@@ -9,6 +9,7 @@ request costs next to nothing.
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Final, Protocol, cast
 
 from fastapi import FastAPI
@@ -238,8 +239,10 @@ class AdmissionMiddleware:
             info = match.info
             context.route = match.path
             policies = info.policies
-            context.message_policies = info.message_policies
-            context.message_limiter = self._limiter
+            if info.message_policies and self._limiter is not None:
+                context.message_limit = partial(
+                    _may_send_message, self._limiter, info.message_policies
+                )
             if info.timeout is not None:
                 asked = context.headers.get(_REQUEST_TIMEOUT)
                 self._deadlines.change(context, info.timeout, asked)
@@ -291,6 +294,14 @@ class AdmissionMiddleware:
         context.response_headers += decision.headers
         if not decision.allowed:
             raise decision.problem()
+
+
+async def _may_send_message(
+    limiter: Limiter, policies: tuple[Policy, ...], context: RequestContext
+) -> bool:
+    """Take one message of a WebSocket from the quotas of its client; `False` past a limit."""
+    decision = await limiter.take(Identity.of(context), policies)
+    return decision.allowed
 
 
 def _first_segment(path: str) -> str:

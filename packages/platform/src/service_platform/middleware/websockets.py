@@ -23,7 +23,6 @@ from service_platform.errors import Forbidden, Problem
 from service_platform.logging import get_logger
 from service_platform.middleware.access_log import AccessLog
 from service_platform.middleware.cors import CorsPolicy
-from service_platform.ratelimit import Identity
 from service_platform.settings import PlatformSettings
 
 TOKEN_SUBPROTOCOL: Final = "bearer"  # noqa: S105 - its name
@@ -193,7 +192,8 @@ class WebSocketConnection:
         message = await self._receive()
         if message["type"] == "websocket.receive":
             self.received += 1
-            if self._context.message_policies and not await self._has_quota():
+            limit = self._context.message_limit
+            if limit is not None and not await limit(self._context):
                 await self.send(
                     {
                         "type": "websocket.close",
@@ -222,15 +222,6 @@ class WebSocketConnection:
             headers = [*message.get("headers", ()), *self._context.response_headers, request_id]
             message = {**message, "headers": headers}
         await self._send(message)
-
-    async def _has_quota(self) -> bool:
-        context = self._context
-        if context.message_limiter is None:
-            return True
-        decision = await context.message_limiter.take(
-            Identity.of(context), context.message_policies
-        )
-        return decision.allowed
 
     def _accept(self, message: Message) -> Message:
         self._accepted()
