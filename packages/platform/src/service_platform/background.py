@@ -25,7 +25,7 @@ from prometheus_client import Counter
 from redis.exceptions import RedisError
 from sqlalchemy.exc import SQLAlchemyError
 
-from service_platform import tasks
+from service_platform.cancellation import cancel_and_wait
 from service_platform.errors.database import database_problem
 from service_platform.logging import get_logger
 from service_platform.resources import HealthCheckError
@@ -77,7 +77,7 @@ class TaskSupervisor:
         """Cancel every task and wait until all have ended."""
         for supervised in self._supervised:
             supervised.stopping = True
-        await tasks.end(*(supervised.task for supervised in self._supervised))
+        await cancel_and_wait(*(supervised.task for supervised in self._supervised))
         self._supervised.clear()
 
     def check(self) -> None:

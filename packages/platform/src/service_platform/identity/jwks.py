@@ -15,8 +15,8 @@ import httpx2
 import orjson
 from prometheus_client import Counter
 
-from service_platform import tasks
 from service_platform.background import TaskSupervisor
+from service_platform.cancellation import cancel_and_wait
 from service_platform.identity.errors import KeysUnavailable
 from service_platform.identity.key_set import VerificationKey, verification_keys
 from service_platform.logging import get_logger
@@ -104,7 +104,7 @@ class JwksClient:
     async def stop(self) -> None:
         """End the background task and close the connections."""
         await self._tasks.stop()
-        await tasks.end(self._fetching)
+        await cancel_and_wait(self._fetching)
         self._fetching = None
         if self._http is not None:
             await self._http.aclose()

@@ -8,7 +8,7 @@ from typing import Final
 import httpx2
 import orjson
 
-from service_platform import tasks
+from service_platform.cancellation import cancel_and_wait
 from service_platform.errors import ServiceUnavailable
 from service_platform.identity.dependencies import TOKEN_PATH
 from service_platform.logging import get_logger
@@ -83,7 +83,7 @@ class ServiceTokens:
 
     async def aclose(self) -> None:
         """End a fetch under way."""
-        await tasks.end(self._fetching)
+        await cancel_and_wait(self._fetching)
 
     def _fetch(self) -> asyncio.Task[None]:
         if self._fetching is None:

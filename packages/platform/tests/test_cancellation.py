@@ -2,7 +2,7 @@
 
 import asyncio
 
-from service_platform import tasks
+from service_platform.cancellation import cancel_and_wait
 
 
 async def test_a_task_that_drops_the_first_cancellation_is_ended() -> None:
@@ -20,10 +20,10 @@ async def test_a_task_that_drops_the_first_cancellation_is_ended() -> None:
 
     task = asyncio.create_task(stubborn())
     await asyncio.sleep(0)
-    await tasks.end(task, None)
+    await cancel_and_wait(task, None)
     assert task.cancelled()
 
 
 async def test_nothing_to_end_is_no_error() -> None:
-    await tasks.end()
-    await tasks.end(None)
+    await cancel_and_wait()
+    await cancel_and_wait(None)
