@@ -133,6 +133,15 @@ async def test_a_program_that_ends_while_starting_is_named_with_its_last_words(c
     assert crew.processes() == []
 
 
+async def test_the_reason_of_a_failed_start_is_not_what_is_logged_behind_it(crew: Crew) -> None:
+    lines = ("SECRET_KEY does not open the keys.", "10:00:00.000 [info     ] Pool disposed")
+    crew.add("broken", f"import sys\nprint(*{lines!r}, sep='\\n')\nsys.exit(78)\n")
+    supervisor = crew.supervisor()
+    with pytest.raises(ProgramFailedError, match=r"SECRET_KEY does not open the keys\.$"):
+        await supervisor.start()
+    await supervisor.stop()
+
+
 async def test_a_saved_change_restarts_only_its_program_on_the_same_port(crew: Crew) -> None:
     program, other = crew.add("editor"), crew.add("other")
     supervisor = crew.supervisor(reload=True)

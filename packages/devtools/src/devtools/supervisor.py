@@ -5,6 +5,7 @@ Knows nothing of services or databases; `run.py` says what to run.
 
 import asyncio
 import os
+import re
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Sequence
@@ -20,6 +21,7 @@ READY_SECONDS: Final = 60.0
 HOPELESS_SECONDS: Final = 4.0
 """How long a state that does not mend itself is looked at before it is believed."""
 HOPELESS: Final = frozenset({"schema_missing", "schema_outdated"})
+_QUIET: Final = re.compile(r"\[(debug|info)\s*\]|\"level\":\s*\"(debug|info)\"")
 RESTARTS: Final = 3
 RESTARTS_WITHIN_SECONDS: Final = 60.0
 """A program that dies more often than this is not started again."""
@@ -227,7 +229,9 @@ def because(process: Process) -> str:
     for at, line in enumerate(lines):
         if line.startswith("The configuration is not valid") and at + 1 < len(lines):
             return f": {'; '.join(each.strip().rstrip('.') for each in lines[at + 1 :])}."
-    return f": {lines[-1].strip().rstrip('.')}." if lines else "."
+    # What is logged at the end of a start that failed says less than what failed.
+    told = [line for line in lines if not _QUIET.search(line)] or lines
+    return f": {told[-1].strip().rstrip('.')}." if told else "."
 
 
 async def _hopeless(process: Process) -> None:
