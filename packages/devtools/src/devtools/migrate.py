@@ -59,8 +59,7 @@ def _tidy(files: Sequence[Path]) -> None:
     """Bring what Alembic wrote into the form that `./dev check` asks for."""
     ruff = (sys.executable, "-m", "ruff")
     for command in (("check", "--fix-only", "--quiet"), ("format", "--quiet")):
-        arguments = [*command, "--config", str(ROOT / "pyproject.toml"), *map(str, files)]
-        subprocess.run([*ruff, *arguments], cwd=ROOT, check=False)  # noqa: S603 - our own tool
+        subprocess.run([*ruff, *command, *files], cwd=ROOT, check=False)  # noqa: S603 - our own tool
 
 
 def _run(names: Sequence[str] | None, arguments: Sequence[str], *, quiet: bool = False) -> int:
