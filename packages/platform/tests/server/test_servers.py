@@ -8,7 +8,7 @@ from typing import Any
 
 import httpx2
 import pytest
-from commands import GUNICORN, PLATFORM, TWO_WORKERS
+from commands import GUNICORN, PLATFORM, TWO_WORKERS, WITHOUT_ACCELERATION
 from raw_http import problem, split_head, statuses
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
@@ -16,13 +16,13 @@ from websockets.sync.client import connect
 QUICK = {
     "KEEP_ALIVE_SECONDS": "1",
     "REQUEST_HEAD_TIMEOUT_SECONDS": "1",
-    "TRANSFER_TIMEOUT_SECONDS": "1",
+    "TRANSFER_TIMEOUT_SECONDS": "2",
     "CORS_ORIGINS": "https://app.example",
 }
 ORIGIN = b"origin: https://app.example\r\n"
 SERVERS = {
     "one process": (PLATFORM, {}),
-    "not accelerated": (PLATFORM, {"ACCELERATION": "false"}),
+    "not accelerated": (WITHOUT_ACCELERATION, {"ACCELERATION": "false"}),
     "two workers": (TWO_WORKERS, {}),
     "gunicorn": (GUNICORN, {"WORKERS": "2"}),
 }

@@ -88,8 +88,14 @@ class DrainingServer(uvicorn.Server):
         asyncio.get_running_loop().call_later(delay, self._close)
 
     def _close(self) -> None:
-        self._app.lifecycle.end_event_streams()
         self.should_exit = True
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Close the socket, end event streams and wait for the requests in flight."""
+        # Without a signal too: gunicorn replaces a worker after so many requests.
+        self._app.lifecycle.draining = True
+        self._app.lifecycle.end_event_streams()
+        await super().shutdown(sockets)
 
 
 def serve(
