@@ -12,7 +12,7 @@ from sqlalchemy import text
 
 from service_platform.database import Database
 from service_platform.events import EventSettings, Relay, outbox, publish
-from service_platform.events.relay import CLEAN_BATCH
+from service_platform.events.relay import DELETE_BATCH
 from service_platform.ids import new_id
 from service_platform.resources import HealthCheckError
 from service_testing.valkey import LocalValkey
@@ -74,10 +74,23 @@ async def listening(database: Database) -> bool:
     )
 
 
+async def test_behind_a_pooler_the_relay_looks_instead_of_listening(
+    database: Database, redis: Any, relay: Any
+) -> None:
+    async with relay(database_pooler="transaction", events_poll_seconds=0.1):
+        await change(database, "sent")
+
+        async def arrived() -> bool:
+            return await states(redis) == ["sent"]
+
+        await until(arrived)
+        assert not await listening(database)
+
+
 async def test_without_notices_the_relay_looks_by_itself(
     database: Database, redis: Any, relay: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(outbox, "CHANNEL", "another")
+    monkeypatch.setattr(outbox, "NOTIFY_CHANNEL", "another")
     async with relay():
         await change(database, "sent")
 
@@ -188,7 +201,7 @@ async def test_old_events_leave_the_outbox(database: Database, redis: Any, relay
                 "INSERT INTO outbox (event, entry_ms, entry_seq) "
                 "SELECT '{}', 1, n FROM generate_series(10, :count) AS n"
             ),
-            {"count": CLEAN_BATCH * 2},
+            {"count": DELETE_BATCH * 2},
         )
         await session.commit()
     await redis.xadd(STREAM, {"event": "newer"}, id="2-0")
