@@ -219,3 +219,49 @@ async def test_admins_find_people_by_name_and_address(
 async def test_only_admins_list_profiles(client: AsyncClient, tokens: TestTokens) -> None:
     assert (await client.get(USERS)).status_code == 401
     assert (await client.get(USERS, headers=tokens.headers())).status_code == 403
+
+
+@pytest.mark.parametrize(
+    ("conditions", "read", "changed"),
+    [
+        ({"if-match": '"1"'}, 200, 200),
+        ({"if-match": "*"}, 200, 200),
+        ({"if-match": '"2"'}, 412, 412),
+        ({"if-none-match": '"2"'}, 200, 200),
+        ({"if-none-match": '"1"'}, 304, 412),
+        ({"if-none-match": "*"}, 304, 412),
+        ({"if-match": '"2"', "if-none-match": '"1"'}, 412, 412),
+    ],
+)
+async def test_preconditions_count_for_reads_and_changes(
+    client: AsyncClient,
+    tokens: TestTokens,
+    conditions: dict[str, str],
+    read: int,
+    changed: int,
+) -> None:
+    account = new_id()
+    mine = tokens.headers(account)
+    await client.get(ME, headers=mine)
+    headers = {**mine, **conditions}
+    for path in (ME, f"{USERS}/{account}"):
+        for method in ("GET", "HEAD"):
+            answer = await client.request(method, path, headers=headers)
+            assert answer.status_code == read
+            assert answer.headers.get("etag") == (None if read == 412 else '"1"')
+    answer = await client.patch(ME, json={"bio": "new"}, headers=headers)
+    assert answer.status_code == changed
+    now = await client.get(ME, headers=mine)
+    assert now.json()["bio"] == ("new" if changed == 200 else None)
+
+
+async def test_a_list_exists_and_has_no_etag(client: AsyncClient, tokens: TestTokens) -> None:
+    admin = tokens.headers(roles=["admin"])
+    for conditions, expected in (
+        ({"if-none-match": "*"}, 304),
+        ({"if-none-match": '"1"'}, 200),
+        ({"if-match": "*"}, 200),
+        ({"if-match": '"1"'}, 412),
+    ):
+        answer = await client.get(USERS, headers={**admin, **conditions})
+        assert answer.status_code == expected

@@ -1,14 +1,22 @@
-"""`Idempotency-Key`: a request that is sent again is answered again, and carried out once.
+"""`Idempotency-Key`: a request that is repeated is carried out once and gets the same response.
 
 The key is a row of the service's own database, written in the same transaction as the effect of
 the request (draft-ietf-httpapi-idempotency-key-header-07): either both are there or neither is.
 
-    @router.post("/items", status_code=201, responses=responses(*IDEMPOTENCY_PROBLEMS))
-    async def create(body: NewItem, principal: ..., session: DbSession, key: IdempotencyKey):
-        async def work() -> Response: ...
-        return await key.once(session, principal.subject, work)
+    @router.post(
+        "/items", status_code=201, response_model=ItemRead,
+        responses=responses(*IDEMPOTENCY_PROBLEMS),
+    )
+    async def create_item(
+        item: ItemCreate, caller: ..., session: DbSession, key: IdempotencyKey
+    ) -> ItemRow | Response:
+        async def create() -> ItemRow: ...
+        return await key.once(session, caller.subject, create)
 
 The table comes with `idempotency_table(Base.metadata)` in the service's `models.py`.
+
+A repetition gets the response of the first request even if what it created was changed or deleted
+since: it tells what that request did. The current state is at the `Location`.
 """
 
 import asyncio
@@ -17,10 +25,13 @@ import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, TypeVar
 from uuid import UUID
 
-from fastapi import Depends, Header, Request
+from fastapi import Depends, Header, Request, Response
+from fastapi.encoders import jsonable_encoder
+from fastapi.routing import APIRoute, serialize_response
+from pydantic import WithJsonSchema
 from sqlalchemy import (
     Column,
     ColumnElement,
@@ -41,12 +52,12 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSONB, insert
 from sqlalchemy.ext.asyncio import AsyncSession
-from starlette.responses import Response
+from starlette.responses import JSONResponse
 
 from service_platform.errors import BadRequest, Problem
 
 LIFETIME: Final = timedelta(hours=24)
-"""How long an answer is kept; a key used again later is a new request."""
+"""How long a response is kept; a key used again later is a new request."""
 CLEANED_AT_ONCE: Final = 2
 """Expired rows removed with each new key: more than come in, so the table stays bounded."""
 WAITS_SECONDS: Final = (0.05, 0.1, 0.2, 0.4)
@@ -54,11 +65,21 @@ WAITS_SECONDS: Final = (0.05, 0.1, 0.2, 0.4)
 KEPT_HEADERS: Final = frozenset({"content-type", "etag", "location"})
 MAX_KEY_LENGTH: Final = 255
 
+REPLAYED_HEADER: Final[dict[str, Any]] = {
+    "Idempotency-Replayed": {
+        "description": "`true` where the response is that of an earlier request with this key.",
+        "schema": {"type": "string", "enum": ["true"]},
+    }
+}
+"""Documents a repetition: `responses={201: {"headers": REPLAYED_HEADER}}`."""
+
+T = TypeVar("T")
+
 _acceptable_key: Final = re.compile(r"[\x21-\x7e]{1,255}")
 
 
 class IdempotencyKeyReused(Problem):
-    """The `Idempotency-Key` was used before with a different request body.
+    """The `Idempotency-Key` was used before with another request body.
 
     Use a new key for every new request.
     """
@@ -109,19 +130,23 @@ class RequestKey:
         key: as the client chose it; `None` where it sent none.
         route: method and path, for which the key counts.
         fingerprint: digest of the body.
+        request: whose route says how a result becomes a response.
+        response: whose headers and status the endpoint sets.
     """
 
     key: str | None
     route: str
     fingerprint: bytes
+    request: Request
+    response: Response
 
     async def once(
         self,
         session: AsyncSession,
         account: UUID | str,
-        work: Callable[[], Awaitable[Response]],
-    ) -> Response:
-        """Do the work, or answer as it was answered before.
+        work: Callable[[], Awaitable[T]],
+    ) -> T | Response:
+        """Do the work, or return the response of an earlier request with this key.
 
         Must be the first use of the session in the request. When the work raises, nothing is kept
         and the request may be sent again with the same key.
@@ -129,7 +154,11 @@ class RequestKey:
         Args:
             session: of the request; commits the effect of the work and the key together.
             account: whose key it is: the keys of two accounts have nothing to do with each other.
-            work: carries the request out; its response has a complete body.
+            work: carries the request out. It returns what the endpoint of the route would return: a
+                value for the response model, or a response with a complete body.
+
+        Returns:
+            The result of the work, or a complete response where the request has a key.
 
         Raises:
             IdempotencyKeyReused: the key was used with another body.
@@ -140,7 +169,7 @@ class RequestKey:
         identity = {"account": str(account), "route": self.route, "key": self.key}
         for pause in (*WAITS_SECONDS, None):
             if await self._claim(session, identity):
-                response = await work()
+                response = await self._response_of(await work())
                 await _keep(session, identity, response)
                 return response
             stored = await self._stored(session, identity)
@@ -150,6 +179,31 @@ class RequestKey:
             if pause is not None:
                 await asyncio.sleep(pause)
         raise IdempotencyConflict(headers={"retry-after": "1"})
+
+    async def _response_of(self, result: Any) -> Response:
+        """Serialize the result of an endpoint as FastAPI does."""
+        if isinstance(result, Response):
+            return result
+        route: APIRoute = self.request.scope["route"]
+        status = self.response.status_code or route.status_code or 200
+        response: Response
+        if route.response_field is None:
+            response = JSONResponse(jsonable_encoder(result), status)
+        else:
+            content = await serialize_response(
+                field=route.response_field,
+                response_content=result,
+                include=route.response_model_include,
+                exclude=route.response_model_exclude,
+                by_alias=route.response_model_by_alias,
+                exclude_unset=route.response_model_exclude_unset,
+                exclude_defaults=route.response_model_exclude_defaults,
+                exclude_none=route.response_model_exclude_none,
+                dump_json=True,
+            )
+            response = Response(content, status, media_type="application/json")
+        response.raw_headers += self.response.raw_headers
+        return response
 
     async def _claim(self, session: AsyncSession, identity: dict[str, str]) -> bool:
         """Write the key, in one statement that never waits for another request.
@@ -183,7 +237,7 @@ class RequestKey:
         return claimed.first() is not None
 
     async def _stored(self, session: AsyncSession, identity: dict[str, str]) -> Response | None:
-        """The answer to the first request; `None` while that is being carried out."""
+        """Read the response of the first request; `None` while that is being carried out."""
         found = await session.execute(
             select(_keys.c.fingerprint, _keys.c.status, _keys.c.headers, _keys.c.body).where(
                 _is(identity), _keys.c.status.is_not(None)
@@ -224,27 +278,39 @@ async def _keep(session: AsyncSession, identity: dict[str, str], response: Respo
 
 
 async def forget_keys(session: AsyncSession, account: UUID | str) -> None:
-    """Remove an account's keys and the answers kept with them, when it is closed."""
+    """Delete an account's keys and the responses kept with them, when it is closed."""
     await session.execute(delete(_keys).where(_keys.c.account == str(account)))
 
 
 async def request_key(
     request: Request,
+    response: Response,
     idempotency_key: Annotated[
-        str | None,
+        Annotated[
+            str | None,
+            WithJsonSchema(
+                {
+                    "type": "string",
+                    "pattern": f"^[!-~]{{1,{MAX_KEY_LENGTH}}}$",
+                    "minLength": 1,
+                    "maxLength": MAX_KEY_LENGTH,
+                }
+            ),
+        ],
         Header(
-            description="Makes it safe to send the request again: any text, new for each request.",
+            description="Makes it safe to repeat the request: any text, new for each request.",
+            openapi_examples={"uuid": {"value": "01a20a18-1754-7618-bce7-f4d3b9cc0000"}},
         ),
     ] = None,
 ) -> RequestKey:
-    """The `Idempotency-Key` of the request; written with or without quotes it is the same key.
+    """Read the `Idempotency-Key` of the request, which may be written with or without quotes.
 
     Raises:
         BadRequest: when it is not 1 to 255 visible ASCII characters.
     """
     route = f"{request.method} {request.url.path}"
     if idempotency_key is None:
-        return RequestKey(None, route, b"")
+        return RequestKey(None, route, b"", request, response)
     key = idempotency_key.strip()
     if len(key) > 1 and key.startswith('"') and key.endswith('"'):
         key = key[1:-1]
@@ -253,13 +319,14 @@ async def request_key(
             f"Idempotency-Key must have 1 to {MAX_KEY_LENGTH} visible ASCII characters."
         )
     fingerprint = hashlib.sha256(await request.body()).digest()
-    return RequestKey(key, route, fingerprint)
+    return RequestKey(key, route, fingerprint, request, response)
 
 
 IdempotencyKey = Annotated[RequestKey, Depends(request_key)]
 
 __all__ = [
     "IDEMPOTENCY_PROBLEMS",
+    "REPLAYED_HEADER",
     "IdempotencyConflict",
     "IdempotencyKey",
     "IdempotencyKeyReused",

@@ -18,11 +18,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, Field
 from starlette.background import BackgroundTasks
+from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
 from service_platform.acceleration.endpoints import compile_endpoint
 from service_platform.app import ServiceApp, create_app
 from service_platform.errors import NotFound, Unauthorized
+from service_platform.etags import NotModified, Preconditions, etag_of
 from service_platform.middleware.admission import AdmissionMiddleware
 from service_platform.settings import PlatformSettings
 
@@ -169,6 +171,43 @@ async def shaped() -> Lamp:
     return Lamp(number=1)
 
 
+async def tagged(response: Response) -> Response:
+    response.headers["etag"] = '"1"'
+    return response
+
+
+@router.get("/headers")
+async def headers(
+    same: Annotated[Response, Depends(tagged)], response: Response, status: int | None = None
+) -> str:
+    assert same is response
+    response.headers["x-set"] = "1"
+    response.headers.append("x-set", "2")
+    response.set_cookie("lamp", "1")
+    if status is not None:
+        response.status_code = status
+    return "set"
+
+
+@router.get("/headers-of-refusal")
+async def headers_of_refusal(response: Response) -> str:
+    response.headers["x-set"] = "1"
+    raise NotFound
+
+
+@router.get("/headers-beside", response_model=Lamp)
+async def headers_beside(response: Response) -> Response:
+    response.headers["x-set"] = "1"
+    return PlainTextResponse("own")
+
+
+@router.get("/versions/{version}")
+async def versioned(version: int, preconditions: Preconditions) -> Lamp:
+    preconditions.check(etag_of(version), headers={"cache-control": "no-cache"})
+    preconditions.tag(etag_of(version))
+    return Lamp(number=version)
+
+
 # What only FastAPI can answer.
 
 
@@ -202,12 +241,6 @@ async def background(tasks: BackgroundTasks) -> str:
     return type(tasks).__name__
 
 
-@router.get("/headers")
-async def headers(response: Response) -> str:
-    response.headers["x-set"] = "1"
-    return "set"
-
-
 @router.get("/otherwise", response_class=JSONResponse)
 async def otherwise() -> dict[str, int]:
     return {"a": 1}
@@ -219,8 +252,7 @@ async def empty() -> None:
 
 
 ONLY_FASTAPI = {
-    "/sync", "/thread", "/generator", "/stream", "/body", "/background", "/headers", "/otherwise",
-    "/empty",
+    "/sync", "/thread", "/generator", "/stream", "/body", "/background", "/otherwise", "/empty",
 }  # fmt: skip
 
 
@@ -311,6 +343,12 @@ async def test_nothing_is_compiled_without_acceleration() -> None:
         ("/own", 203),
         ("/shaped", 202),
         ("/empty", 205),
+        ("/headers", 200),
+        ("/headers?status=202", 202),
+        ("/headers?status=204", 204),
+        ("/headers?status=x", 422),
+        ("/headers-of-refusal", 404),
+        ("/headers-beside", 200),
     ],
 )
 async def test_the_answer_is_the_same(app: ServiceApp, path: str, status: int) -> None:
@@ -324,6 +362,34 @@ async def test_what_callers_send_beside_the_path_is_read_the_same(app: ServiceAp
     assert (await both(app, "/model", headers={"Cookie": "session=s"}))[2]["session"] == "s"
     answer = await both(app, "/guarded/x?limit=y", headers={"Authorization": "me"})
     assert [each["field"] for each in answer[2]["details"]] == ["path.number", "query.limit"]
+
+
+@pytest.mark.parametrize(
+    ("conditions", "status"),
+    [
+        ({}, 200),
+        ({"If-None-Match": '"1"'}, 304),
+        ({"If-Match": '"2"'}, 412),
+        ({"If-Match": "1"}, 400),
+    ],
+)
+async def test_preconditions_are_answered_the_same(
+    app: ServiceApp, conditions: dict[str, str], status: int
+) -> None:
+    answer = await both(app, "/versions/1", headers=conditions)
+    assert answer[0] == status
+    assert answer[1].get("etag") == ('"1"' if status in {200, 304} else None)
+
+
+@pytest.mark.parametrize("handled", [NotModified, HTTPException, 304])
+async def test_a_handler_of_the_service_answers_not_modified(handled: Any) -> None:
+    async def own(_: Request, __: Exception) -> Response:
+        return Response("own", 299)
+
+    settings = PlatformSettings(rate_limit_enabled=False, log_level="CRITICAL", environment="test")
+    app = create_app(settings, routers=[router], exception_handlers={handled: own})
+    answer = await both(app, "/versions/1", headers={"If-None-Match": '"1"'})
+    assert (answer[0], answer[2]) == (299, "own")
 
 
 async def test_a_result_that_is_not_what_was_declared_is_our_error(app: ServiceApp) -> None:

@@ -1,4 +1,4 @@
-"""The items service: what it is made of."""
+"""The application of the items service."""
 
 from items import routes
 from items.erasure import Erasure

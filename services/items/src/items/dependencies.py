@@ -1,41 +1,53 @@
-"""What the routes of items ask for: who calls, and for which items."""
+"""Dependencies of the routes: the caller with the scope they need, and the filter of a list."""
 
-from typing import Annotated
+from typing import Annotated, Final
 from uuid import UUID
 
 from fastapi import Depends, Query
+from pydantic.json_schema import SkipJsonSchema
 
-from items.schemas import ItemQuery, ItemSort, Tag
+from items.schemas import ItemFilter, ItemSort, Tag
 from service_platform.errors import Forbidden
 from service_platform.identity import Principal, RequireScope
 from service_platform.text import OneLine
 
-ADMIN = "admin"
+ADMIN: Final = "admin"
 
 ItemReader = Annotated[Principal, RequireScope("items:read")]
 ItemWriter = Annotated[Principal, RequireScope("items:write")]
 
 
-async def _item_query(
+async def item_filter(
     caller: ItemReader,
     owner_id: Annotated[
-        UUID | None, Query(description="Whose items; another account's for admins only.")
+        UUID | SkipJsonSchema[None],
+        Query(description="Account whose items to list; an admin may name another's."),
     ] = None,
     q: Annotated[
-        OneLine | None,
-        Query(max_length=200, description="Beginnings of words in name or description."),
+        OneLine | SkipJsonSchema[None],
+        Query(
+            max_length=200,
+            description="Search text: every word must begin a word of name or description.",
+            openapi_examples={"word": {"value": "lamp"}},
+        ),
     ] = None,
     tag: Annotated[
-        list[Tag] | None,
-        Query(max_length=10, description="A tag items must have; several: all of them."),
+        list[Tag] | SkipJsonSchema[None],
+        Query(max_length=10, description="A tag that items must have; repeat it for several."),
     ] = None,
-    sort: Annotated[ItemSort, Query(description="Order; `-` is descending.")] = ItemSort.NEWEST,
-) -> ItemQuery:
-    """Raise `Forbidden` where somebody but an admin asks for items of another account."""
+    sort: Annotated[
+        ItemSort, Query(description="The order; `-` is descending.")
+    ] = ItemSort.CREATED_AT_DESCENDING,
+) -> ItemFilter:
+    """Read the filter of a list.
+
+    Raises:
+        Forbidden: somebody but an admin asks for items of another account.
+    """
     owner = owner_id or caller.subject
     if owner != caller.subject and not caller.has_role(ADMIN):
         raise Forbidden(f"Items of other accounts are shown to the role {ADMIN} only.")
-    return ItemQuery(owner_id=owner, q=q, tags=tuple(tag or ()), sort=sort)
+    return ItemFilter(owner_id=owner, q=q, tags=tuple(tag or ()), sort=sort)
 
 
-WantedItems = Annotated[ItemQuery, Depends(_item_query)]
+ItemFilters = Annotated[ItemFilter, Depends(item_filter)]

@@ -1,11 +1,10 @@
-"""What items hears of accounts: what belongs to a closed one is to be erased."""
+"""Account event handlers: what belongs to a closed account is erased."""
 
 from typing import Final
 
-from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from items.models import ClosedAccount
+from items import repository
 from service_platform.events import Handlers, Message
 from service_platform.events.accounts import AccountClosed
 
@@ -14,11 +13,9 @@ handlers: Final = Handlers()
 
 
 @handlers.on(AccountClosed)
-async def close(session: AsyncSession, message: Message[AccountClosed]) -> None:
-    """Refuse new items of the account from now on; `erasure.py` deletes those there are."""
-    await session.execute(
-        insert(ClosedAccount).values(account_id=message.event.account_id).on_conflict_do_nothing()
-    )
+async def close_account(session: AsyncSession, message: Message[AccountClosed]) -> None:
+    """Refuse new items of the account from now on; `erasure.py` deletes the existing ones."""
+    await repository.add_closed_account(session, message.event.account_id)
 
 
 __all__ = ["GROUP", "handlers"]

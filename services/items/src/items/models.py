@@ -1,4 +1,4 @@
-"""Tables of items: items, accounts that are gone, idempotency keys."""
+"""Tables of items: items, closed accounts, idempotency keys."""
 
 import uuid
 from datetime import datetime
@@ -20,14 +20,14 @@ from service_platform.idempotency import idempotency_table
 
 
 class Base(DeclarativeBase):
-    """Everything in the database of items."""
+    """Base of all tables of items."""
 
     metadata = new_metadata()
     type_annotation_map = COLUMN_TYPES
 
 
 class Item(Identified, Timestamped, Versioned, Base):
-    """A thing that belongs to an account.
+    """An item of an account.
 
     Every order a list can have is an index that begins with the owner and ends with the id, so a
     page costs the same however deep it lies. `price_order` is the price, and behind every price
@@ -58,14 +58,15 @@ class Item(Identified, Timestamped, Versioned, Base):
 
 
 class ClosedAccount(Base):
-    """An account that is gone: a token that is still on its way must not make items for it."""
+    """A closed account: a token that has not expired yet must not create items for it."""
 
     __tablename__ = "closed_accounts"
 
     account_id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
     closed_at: Mapped[datetime] = mapped_column(server_default=func.now())
     erase_at: Mapped[datetime | None] = mapped_column(
-        server_default=func.now(), doc="When to delete its items (`erasure.py`); NULL when done."
+        server_default=func.now(),
+        doc="When `erasure.py` deletes its items; NULL when done.",
     )
 
     __table_args__ = (
@@ -82,7 +83,7 @@ class Inbox(InboxTable, Base):
 
 
 class InboxSubject(InboxSubjectTable, Base):
-    """How far the events of each account were applied."""
+    """The number of the last applied event of each account."""
 
 
 idempotency_keys = idempotency_table(Base.metadata)

@@ -1,122 +1,187 @@
-"""What items asks of its database; each function is named for the question it answers.
-
-The owner stands in every statement: what belongs to somebody else is not there.
-"""
+"""Every SQL statement of items. The owner is part of each: other accounts' items are not found."""
 
 from collections.abc import Mapping
-from typing import Any, Final, TypeAlias
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any, Final, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import Row, bindparam, delete, desc, exists, literal, select, update
+from sqlalchemy import bindparam, delete, desc, exists, func, literal, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from items.models import ClosedAccount, Item
-from items.schemas import ItemQuery, ItemSort
+from items.schemas import ItemFilter, ItemSort
 from service_platform.database import Reader
+from service_platform.database.rows import page_of, row_of
 from service_platform.database.search import matches_tsquery, prefix_tsquery
 from service_platform.ids import new_id
 from service_platform.pagination import Keyset, KeysetPage, PageParams, fetch_page
 
-Record: TypeAlias = Row[*tuple[Any, ...]]
-"""A row of columns."""
 
-COLUMNS: Final = (
+class ItemRow(NamedTuple):
+    """An item."""
+
+    id: UUID
+    owner_id: UUID
+    name: str
+    description: str | None
+    price: Decimal | None
+    price_order: Decimal
+    tags: list[str]
+    created_at: datetime
+    updated_at: datetime
+    version: int
+
+
+ITEM_COLUMNS: Final = (
     Item.id,
     Item.owner_id,
     Item.name,
     Item.description,
     Item.price,
+    Item.price_order,
     Item.tags,
     Item.created_at,
     Item.updated_at,
     Item.version,
 )
 
-_ITEM: Final = select(*COLUMNS).where(
+_ITEM: Final = select(*ITEM_COLUMNS).where(
     Item.id == bindparam("item_id"), Item.owner_id == bindparam("owner_id")
 )
-
-_ALL: Final = select(*COLUMNS, Item.price_order).where(Item.owner_id == bindparam("owner_id"))
-_TAGGED: Final = Item.tags.contains(bindparam("tags"))
-_LISTS: Final[Mapping[tuple[bool, bool], Any]] = {
+_ALL: Final = select(*ITEM_COLUMNS).where(Item.owner_id == bindparam("owner_id"))
+_HAS_TAGS: Final = Item.tags.contains(bindparam("tags"))
+_HAS_WORDS: Final = matches_tsquery(Item.words, "words")
+_LISTS: Final = {
     (False, False): _ALL,
-    (False, True): _ALL.where(_TAGGED),
-    (True, False): _ALL.where(matches_tsquery(Item.words, "words")),
-    (True, True): _ALL.where(matches_tsquery(Item.words, "words"), _TAGGED),
+    (False, True): _ALL.where(_HAS_TAGS),
+    (True, False): _ALL.where(_HAS_WORDS),
+    (True, True): _ALL.where(_HAS_WORDS, _HAS_TAGS),
 }
-"""By whether words and whether tags are asked for; made once, which is half of a page's cost."""
+"""By whether words and whether tags are asked for. Building a statement is half of a page's cost,
+so they are built once."""
 
-_ORDERS: Final = {
+_KEYSETS: Final = {
     sort: Keyset(sort, *((desc(column), desc(Item.id)) if sort[0] == "-" else (column, Item.id)))
     for sort, column in (
-        (ItemSort.OLDEST, Item.created_at),
-        (ItemSort.NEWEST, Item.created_at),
-        (ItemSort.CHANGED_FIRST, Item.updated_at),
-        (ItemSort.CHANGED_LAST, Item.updated_at),
+        (ItemSort.CREATED_AT, Item.created_at),
+        (ItemSort.CREATED_AT_DESCENDING, Item.created_at),
+        (ItemSort.UPDATED_AT, Item.updated_at),
+        (ItemSort.UPDATED_AT_DESCENDING, Item.updated_at),
         (ItemSort.NAME, Item.name),
         (ItemSort.NAME_DESCENDING, Item.name),
-        (ItemSort.CHEAPEST, Item.price_order),
-        (ItemSort.DEAREST, Item.price_order),
+        (ItemSort.PRICE, Item.price_order),
+        (ItemSort.PRICE_DESCENDING, Item.price_order),
     )
 }
 
 
-async def item_of(reader: Reader, owner_id: UUID, item_id: UUID) -> Record | None:
-    """The owner's item with this id."""
-    return await reader.one_or_none(_ITEM, {"item_id": item_id, "owner_id": owner_id})
+async def item_of(reader: Reader, owner_id: UUID, item_id: UUID) -> ItemRow | None:
+    """Return the owner's item with this id."""
+    found = await reader.one_or_none(_ITEM, {"item_id": item_id, "owner_id": owner_id})
+    return row_of(ItemRow, found)
 
 
-async def page_of_items(reader: Reader, query: ItemQuery, page: PageParams) -> KeysetPage[Record]:
-    """A page of the owner's items that match."""
-    return await fetch_page(
+async def page_of_items(
+    reader: Reader, item_filter: ItemFilter, page: PageParams
+) -> KeysetPage[ItemRow]:
+    """Return a page of the owner's items that match the filter."""
+    found = await fetch_page(
         reader,
-        _LISTS[bool(query.q), bool(query.tags)],
-        _ORDERS[query.sort],
+        _LISTS[bool(item_filter.q), bool(item_filter.tags)],
+        _KEYSETS[item_filter.sort],
         page,
-        filters=query.model_dump(exclude={"sort"}),
+        filters=item_filter.model_dump(exclude={"sort"}),
         parameters={
-            "owner_id": query.owner_id,
-            **({"words": prefix_tsquery(query.q)} if query.q else {}),
-            **({"tags": list(query.tags)} if query.tags else {}),
+            "owner_id": item_filter.owner_id,
+            **({"words": prefix_tsquery(item_filter.q)} if item_filter.q else {}),
+            **({"tags": list(item_filter.tags)} if item_filter.tags else {}),
         },
     )
+    return page_of(ItemRow, found)
 
 
 async def add_item(
     session: AsyncSession, owner_id: UUID, values: Mapping[str, Any]
-) -> Record | None:
-    """Write a new item; `None` where the owner's account is closed."""
+) -> ItemRow | None:
+    """Insert an item; `None` where the owner's account is closed."""
     columns = {"id": new_id(), "owner_id": owner_id, **values}
     closed = exists().where(ClosedAccount.account_id == owner_id)
     row = select(
         *(literal(value, Item.__table__.c[name].type) for name, value in columns.items())
     ).where(~closed)
-    added = await session.execute(insert(Item).from_select(list(columns), row).returning(*COLUMNS))
-    return added.one_or_none()
+    statement = insert(Item).from_select(list(columns), row).returning(*ITEM_COLUMNS)
+    return row_of(ItemRow, (await session.execute(statement)).one_or_none())
 
 
-async def version_to_change(session: AsyncSession, owner_id: UUID, item_id: UUID) -> int | None:
-    """The version of the owner's item; nobody else changes it until the transaction ends."""
-    version: int | None = await session.scalar(
-        select(Item.version).where(Item.id == item_id, Item.owner_id == owner_id).with_for_update()
+async def item_to_change(session: AsyncSession, owner_id: UUID, item_id: UUID) -> ItemRow | None:
+    """Return the owner's item, locked until the transaction ends."""
+    statement = (
+        select(*ITEM_COLUMNS).where(Item.id == item_id, Item.owner_id == owner_id).with_for_update()
     )
-    return version
+    return row_of(ItemRow, (await session.execute(statement)).one_or_none())
 
 
-async def change_item(
+async def update_item(
     session: AsyncSession, owner_id: UUID, item_id: UUID, values: Mapping[str, Any]
-) -> Record:
-    """Write new values, as the next version; without any, it stays the version it is."""
-    own = (Item.id == item_id, Item.owner_id == owner_id)
-    if not values:
-        return (await session.execute(select(*COLUMNS).where(*own))).one()
-    changed = await session.execute(
-        update(Item).where(*own).values(**values, version=Item.version + 1).returning(*COLUMNS)
+) -> ItemRow:
+    """Set columns of the owner's item, as its next version."""
+    statement = (
+        update(Item)
+        .where(Item.id == item_id, Item.owner_id == owner_id)
+        .values(**values, version=Item.version + 1)
+        .returning(*ITEM_COLUMNS)
     )
-    return changed.one()
+    return ItemRow._make((await session.execute(statement)).one())
 
 
 async def delete_item(session: AsyncSession, owner_id: UUID, item_id: UUID) -> None:
     """Delete the owner's item."""
     await session.execute(delete(Item).where(Item.id == item_id, Item.owner_id == owner_id))
+
+
+async def add_closed_account(session: AsyncSession, account_id: UUID) -> None:
+    """Record that an account is closed: it gets no new items, and its data is to be erased."""
+    await session.execute(
+        insert(ClosedAccount).values(account_id=account_id).on_conflict_do_nothing()
+    )
+
+
+async def account_to_erase(session: AsyncSession) -> UUID | None:
+    """Return the closed account that has waited longest for erasure, locked.
+
+    `None` where no account is waiting, or other replicas have all of them.
+    """
+    return await session.scalar(
+        select(ClosedAccount.account_id)
+        .where(ClosedAccount.erase_at <= func.now())
+        .order_by(ClosedAccount.erase_at)
+        .limit(1)
+        .with_for_update(skip_locked=True)
+    )
+
+
+async def delete_some_items(session: AsyncSession, owner_id: UUID, limit: int) -> int:
+    """Delete up to `limit` items of the owner; return how many there were."""
+    some = select(Item.id).where(Item.owner_id == owner_id).limit(limit).scalar_subquery()
+    deleted = await session.scalars(delete(Item).where(Item.id.in_(some)).returning(Item.id))
+    return len(deleted.all())
+
+
+async def finish_erasure(session: AsyncSession, account_id: UUID, settled: timedelta) -> None:
+    """Record that a closed account has no rows left.
+
+    Args:
+        session: of the transaction.
+        account_id: of the account.
+        settled: how long after the closing a request that began before it may still commit an
+            item. Until then the account is looked at once more.
+    """
+    settled_at = ClosedAccount.closed_at + settled
+    await session.execute(
+        update(ClosedAccount)
+        .where(ClosedAccount.account_id == account_id)
+        .values(erase_at=func.nullif(func.greatest(settled_at, func.now()), func.now()))
+        .execution_options(synchronize_session=False)
+    )

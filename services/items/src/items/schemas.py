@@ -1,30 +1,33 @@
-"""Bodies of requests and answers, and what a list of items can be asked for."""
+"""Bodies of requests and responses, and the filter of a list of items."""
 
+import re
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
 from typing import Annotated, Any, Final
 from uuid import UUID
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    PlainSerializer,
-)
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer
 
 from service_platform.text import OneLine, Prose
 
 MAX_TAGS: Final = 20
 MAX_TAG_LENGTH: Final = 50
+MAX_PRICE: Final = Decimal("9999999999.99")
+
+_decimal_text: Final = re.compile(r"-?[0-9]+(\.[0-9]+)?")
 
 
-def _no_boolean(value: Any) -> Any:
-    """Python takes `true` for 1."""
-    if isinstance(value, bool):
-        raise ValueError("Must be a number")
+def _plain_number(value: Any) -> Any:
+    """Refuse what Python takes for a number beyond JSON's: `true`, `1_000`, digits of all scripts.
+
+    Raises:
+        ValueError: it is no number, and no text of ASCII digits.
+    """
+    if isinstance(value, bool) or (
+        isinstance(value, str) and _decimal_text.fullmatch(value) is None
+    ):
+        raise ValueError("Must be a number, such as 19.5")
     return value
 
 
@@ -36,21 +39,44 @@ def _distinct(tags: list[str]) -> list[str]:
     return list(dict.fromkeys(tags))
 
 
-Name = Annotated[OneLine, Field(min_length=1, max_length=200, examples=["Lamp"])]
+Name = Annotated[
+    OneLine, Field(min_length=1, max_length=200, description="One line.", examples=["Lamp"])
+]
 Description = Annotated[
-    Prose, Field(max_length=10_000, examples=["A lamp for the desk.\nWith a switch."])
+    Prose,
+    Field(
+        max_length=10_000,
+        description="May have several lines.",
+        examples=["A lamp for the desk.\nWith a switch."],
+    ),
 ]
 Price = Annotated[
     Decimal,
-    BeforeValidator(_no_boolean),
-    Field(ge=0, max_digits=12, decimal_places=2, allow_inf_nan=False, examples=[19.5]),
+    Field(
+        ge=0,
+        le=MAX_PRICE,
+        max_digits=12,
+        decimal_places=2,
+        allow_inf_nan=False,
+        description="At most two decimals.",
+        examples=[19.5],
+    ),
+    BeforeValidator(_plain_number, json_schema_input_type=Any),
 ]
 Tag = Annotated[
     OneLine,
     Field(min_length=1, max_length=MAX_TAG_LENGTH, examples=["home"]),
     AfterValidator(_lower),
 ]
-Tags = Annotated[list[Tag], Field(max_length=MAX_TAGS), AfterValidator(_distinct)]
+Tags = Annotated[
+    list[Tag],
+    Field(
+        max_length=MAX_TAGS,
+        description="Kept in lower case, each once.",
+        examples=[["home", "light"]],
+    ),
+    AfterValidator(_distinct),
+]
 PriceNumber = Annotated[
     Decimal,
     # Twelve digits fit a double: the shortest number that means it is exactly the one stored.
@@ -59,13 +85,13 @@ PriceNumber = Annotated[
 
 
 class ItemInput(BaseModel):
-    """A body: members it does not know are refused, so that a misspelt one is noticed."""
+    """A request body: unknown members are refused, so that a misspelt one is noticed."""
 
     model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
 
 
-class NewItem(ItemInput):
-    """A new item. Tags are kept in lower case, each once."""
+class ItemCreate(ItemInput):
+    """A new item."""
 
     name: Name
     description: Description | None = None
@@ -73,53 +99,54 @@ class NewItem(ItemInput):
     tags: Tags = []
 
 
-class ItemChange(ItemInput):
-    """What changes; what is left out stays, null takes description or price away."""
+class ItemUpdate(ItemInput):
+    """Changes of an item. Omitted members stay as they are; null removes description or price."""
 
-    name: Name = ""
+    # By a factory, so that the schema has no default: a generated client would send it.
+    name: Name = Field(default_factory=str)
     description: Description | None = None
     price: Price | None = None
-    tags: Tags = []
+    tags: Tags = Field(default_factory=list)
 
-    def given(self) -> dict[str, Any]:
-        """What the client wrote, by column."""
+    def changed_fields(self) -> dict[str, Any]:
+        """Return the members that the client sent, by column."""
         return self.model_dump(exclude_unset=True)
 
 
-class ItemView(BaseModel):
+class ItemRead(BaseModel):
     """An item."""
 
     model_config = ConfigDict(from_attributes=True)
 
     id: UUID
-    owner_id: UUID
+    owner_id: UUID = Field(description="The account it belongs to.")
     name: str = Field(examples=["Lamp"])
-    description: str | None
+    description: str | None = Field(examples=["A lamp for the desk."])
     price: PriceNumber | None = Field(examples=[19.5])
-    tags: list[str] = Field(examples=[["home"]])
+    tags: list[str] = Field(examples=[["home", "light"]])
     created_at: datetime
     updated_at: datetime
 
 
 class ItemSort(StrEnum):
-    """Orders of a list; `-` is descending. Items without a price count as the most expensive."""
+    """Orders of a list; `-` is descending. Items without a price come after the most expensive."""
 
-    OLDEST = "created_at"
-    NEWEST = "-created_at"
-    CHANGED_FIRST = "updated_at"
-    CHANGED_LAST = "-updated_at"
+    CREATED_AT = "created_at"
+    CREATED_AT_DESCENDING = "-created_at"
+    UPDATED_AT = "updated_at"
+    UPDATED_AT_DESCENDING = "-updated_at"
     NAME = "name"
     NAME_DESCENDING = "-name"
-    CHEAPEST = "price"
-    DEAREST = "-price"
+    PRICE = "price"
+    PRICE_DESCENDING = "-price"
 
 
-class ItemQuery(BaseModel):
-    """Which items, in which order.
+class ItemFilter(BaseModel):
+    """Which items a list has, and in which order.
 
     Attributes:
-        owner_id: whose.
-        q: words, or beginnings of words, of name and description; all must be there.
+        owner_id: the account whose items they are.
+        q: search text; every word must begin a word of name or description.
         tags: all of which an item must have.
         sort: the order.
     """

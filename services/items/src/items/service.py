@@ -1,27 +1,27 @@
-"""What can be done with items, each within the caller's unit of work."""
+"""Operations on items, each in the transaction of its caller."""
 
 from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from items import repository
-from items.repository import Record
-from items.schemas import ItemChange, NewItem
+from items.repository import ItemRow
+from items.schemas import ItemCreate, ItemUpdate
 from service_platform.database import Reader
 from service_platform.errors import NotFound, Unauthorized
-from service_platform.etags import MatchCondition
+from service_platform.etags import RequestPreconditions, etag_of
 
 
 class ItemNotFound(NotFound):
-    """There is no such item, or it belongs to somebody else."""
+    """There is no such item, or it belongs to another account."""
 
     slug = "item-not-found"
     title = "No such item"
     default_message = "There is no item with this id."
 
 
-async def create(session: AsyncSession, owner_id: UUID, item: NewItem) -> Record:
-    """Add an item.
+async def create_item(session: AsyncSession, owner_id: UUID, item: ItemCreate) -> ItemRow:
+    """Create an item.
 
     Raises:
         Unauthorized: the account was closed, though its token has not expired yet.
@@ -32,44 +32,48 @@ async def create(session: AsyncSession, owner_id: UUID, item: NewItem) -> Record
     return added
 
 
-async def read(reader: Reader, owner_id: UUID, item_id: UUID) -> Record:
-    """The owner's item; raises `ItemNotFound`."""
+async def read_item(reader: Reader, owner_id: UUID, item_id: UUID) -> ItemRow:
+    """Return the owner's item; raises `ItemNotFound`."""
     item = await repository.item_of(reader, owner_id, item_id)
     if item is None:
         raise ItemNotFound
     return item
 
 
-async def change(
+async def update_item(
     session: AsyncSession,
     owner_id: UUID,
     item_id: UUID,
-    item: ItemChange,
-    condition: MatchCondition,
-) -> Record:
-    """Change the owner's item where the condition holds; without one the last change wins.
+    change: ItemUpdate,
+    preconditions: RequestPreconditions,
+) -> ItemRow:
+    """Change the owner's item; a change of nothing keeps its version.
 
     Raises:
-        ItemNotFound: it is not there.
-        PreconditionFailed: it is not what the client has seen.
+        ItemNotFound: it does not exist.
+        PreconditionFailed: it is not the version that the client has read.
     """
-    await _claim(session, owner_id, item_id, condition)
-    return await repository.change_item(session, owner_id, item_id, item.given())
+    item = await _locked_item(session, owner_id, item_id, preconditions)
+    values = change.changed_fields()
+    if not values:
+        return item
+    return await repository.update_item(session, owner_id, item_id, values)
 
 
-async def delete(
-    session: AsyncSession, owner_id: UUID, item_id: UUID, condition: MatchCondition
+async def delete_item(
+    session: AsyncSession, owner_id: UUID, item_id: UUID, preconditions: RequestPreconditions
 ) -> None:
-    """Delete the owner's item where the condition holds; raises as `change` does."""
-    await _claim(session, owner_id, item_id, condition)
+    """Delete the owner's item; raises as `update_item` does."""
+    await _locked_item(session, owner_id, item_id, preconditions)
     await repository.delete_item(session, owner_id, item_id)
 
 
-async def _claim(
-    session: AsyncSession, owner_id: UUID, item_id: UUID, condition: MatchCondition
-) -> None:
-    """Keep the item as it is until the end of the transaction, if it is what the client thinks."""
-    version = await repository.version_to_change(session, owner_id, item_id)
-    if version is None:
+async def _locked_item(
+    session: AsyncSession, owner_id: UUID, item_id: UUID, preconditions: RequestPreconditions
+) -> ItemRow:
+    """Lock the item until the transaction ends, so that its version stays the one checked."""
+    item = await repository.item_to_change(session, owner_id, item_id)
+    if item is None:
         raise ItemNotFound
-    condition.require(version)
+    preconditions.check(etag_of(item.version))
+    return item

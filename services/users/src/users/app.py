@@ -1,4 +1,4 @@
-"""The users service: what it is made of."""
+"""The application of the users service."""
 
 from service_platform import app as platform
 from service_platform.database import Database

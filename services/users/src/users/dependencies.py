@@ -1,4 +1,4 @@
-"""What the routes of users ask of their caller."""
+"""Dependencies of the routes: the caller with the scope or role they need."""
 
 from typing import Annotated
 

@@ -1,9 +1,7 @@
-"""What users hears of accounts: profiles come, keep their address up to date, and go."""
+"""Account event handlers: profiles are added, keep their address up to date, and are erased."""
 
-from typing import Any, Final
+from typing import Final
 
-from sqlalchemy import delete, func
-from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from service_platform.events import Handlers, Message
@@ -13,46 +11,29 @@ from service_platform.events.accounts import (
     AccountState,
     AccountUpdated,
 )
-from users.models import ClosedAccount, Profile
-from users.repository import lock_account
+from users import repository
 
 GROUP: Final = "users"
 handlers: Final = Handlers()
 
 
 @handlers.on(AccountRegistered, AccountUpdated)
-async def keep_profile(session: AsyncSession, message: Message[AccountState]) -> None:
-    """Make the profile, or bring its address up to date; the name is its owner's from then on."""
+async def add_or_update_profile(session: AsyncSession, message: Message[AccountState]) -> None:
+    """Add the profile of a new account, or update the address of an existing one."""
     account = message.event
-    profile = insert(Profile).values(
-        id=account.account_id,
+    await repository.add_profile_or_update_email(
+        session,
+        account.account_id,
         email=account.email,
         full_name=account.full_name,
         created_at=account.created_at,
-    )
-    changed: dict[str, Any] = {
-        "email": profile.excluded.email,
-        "version": Profile.version + 1,
-        "updated_at": func.now(),
-    }
-    await session.execute(
-        profile.on_conflict_do_update(
-            index_elements=[Profile.id],
-            set_=changed,
-            where=Profile.email.is_distinct_from(profile.excluded.email),
-        )
     )
 
 
 @handlers.on(AccountClosed)
 async def erase_profile(session: AsyncSession, message: Message[AccountClosed]) -> None:
-    """Erase the profile, and remember that it must not come back."""
-    account_id = message.event.account_id
-    await lock_account(session, account_id)
-    await session.execute(
-        insert(ClosedAccount).values(account_id=account_id).on_conflict_do_nothing()
-    )
-    await session.execute(delete(Profile).where(Profile.id == account_id))
+    """Erase the profile of a closed account, for good."""
+    await repository.erase_profile(session, message.event.account_id)
 
 
 __all__ = ["GROUP", "handlers"]

@@ -1,4 +1,4 @@
-"""Tables of users: profiles, accounts that are gone."""
+"""Tables of users: profiles, closed accounts."""
 
 import uuid
 from datetime import datetime
@@ -12,14 +12,14 @@ from service_platform.events.models import InboxSubjectTable, InboxTable
 
 
 class Base(DeclarativeBase):
-    """Everything in the database of users."""
+    """Base of all tables of users."""
 
     metadata = new_metadata()
     type_annotation_map = COLUMN_TYPES
 
 
 class Profile(Timestamped, Versioned, Base):
-    """What an account shows of itself. Auth owns the address, the account's owner the rest.
+    """The profile of an account. Its address comes from auth, the rest from the account's owner.
 
     `id` is the account's.
     """
@@ -38,7 +38,7 @@ class Profile(Timestamped, Versioned, Base):
 
 
 class ClosedAccount(Base):
-    """An account that is gone: a token that is still on its way must not bring its profile back."""
+    """A closed account: a token that has not expired yet must not bring its profile back."""
 
     __tablename__ = "closed_accounts"
 
@@ -51,4 +51,4 @@ class Inbox(InboxTable, Base):
 
 
 class InboxSubject(InboxSubjectTable, Base):
-    """How far the events of each account were applied."""
+    """The number of the last applied event of each account."""

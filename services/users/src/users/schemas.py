@@ -1,4 +1,4 @@
-"""Bodies of requests and answers."""
+"""Bodies of requests and responses."""
 
 from datetime import datetime
 from typing import Annotated, Any
@@ -7,11 +7,11 @@ from uuid import UUID
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from service_platform.text import OneLine, Prose
+from service_platform.text import FullName, OneLine, Prose
 
 
-def _web_address(value: str) -> str:
-    """An address a browser may load from; no `javascript:` and no `data:`."""
+def _https_url(value: str) -> str:
+    """Refuse what a browser must not load: `javascript:`, `data:` and addresses with a password."""
     try:
         parts = urlsplit(value)
     except ValueError:
@@ -21,14 +21,24 @@ def _web_address(value: str) -> str:
     return value
 
 
-FullName = Annotated[OneLine, Field(min_length=1, max_length=200, examples=["Ada Lovelace"])]
-Bio = Annotated[Prose, Field(max_length=1_000, examples=["Writes programs for engines."])]
+Bio = Annotated[
+    Prose,
+    Field(
+        max_length=1_000,
+        description="May have several lines.",
+        examples=["Writes programs for engines."],
+    ),
+]
 AvatarUrl = Annotated[
     OneLine,
     Field(
-        max_length=2_048, pattern=r"^[\x21-\x7e]*$", examples=["https://images.example.com/ada.png"]
+        max_length=2_048,
+        pattern=r"^[\x21-\x7e]*$",
+        description="An https address.",
+        examples=["https://images.example.com/ada.png"],
+        json_schema_extra={"format": "uri"},
     ),
-    AfterValidator(_web_address),
+    AfterValidator(_https_url),
 ]
 Locale = Annotated[
     OneLine,
@@ -41,8 +51,8 @@ Locale = Annotated[
 ]
 
 
-class ProfileChange(BaseModel):
-    """What changes; what is left out stays, null takes it away."""
+class ProfileUpdate(BaseModel):
+    """Changes of a profile. Omitted members stay as they are; null removes a value."""
 
     model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
 
@@ -51,26 +61,26 @@ class ProfileChange(BaseModel):
     avatar_url: AvatarUrl | None = None
     locale: Locale | None = None
 
-    def given(self) -> dict[str, Any]:
-        """What the client wrote, by column."""
+    def changed_fields(self) -> dict[str, Any]:
+        """Return the members that the client sent, by column."""
         return self.model_dump(exclude_unset=True)
 
 
-class PublicProfile(BaseModel):
-    """What every account may know of another one."""
+class PublicProfileRead(BaseModel):
+    """The part of a profile that every account may read."""
 
     model_config = ConfigDict(from_attributes=True)
 
-    id: UUID
+    id: UUID = Field(description="The id of the account.")
     full_name: str | None = Field(examples=["Ada Lovelace"])
-    bio: str | None
-    avatar_url: str | None
+    bio: str | None = Field(examples=["Writes programs for engines."])
+    avatar_url: str | None = Field(examples=["https://images.example.com/ada.png"])
     created_at: datetime
 
 
-class ProfileView(PublicProfile):
-    """A profile, as its owner and admins see it."""
+class ProfileRead(PublicProfileRead):
+    """A profile, as its owner and admins read it."""
 
     email: str = Field(examples=["ada@example.com"])
-    locale: str | None
+    locale: str | None = Field(examples=["en-GB"])
     updated_at: datetime

@@ -1,6 +1,6 @@
-"""What can be done with profiles.
+"""Operations on profiles.
 
-A profile is made by the event of its account's registration (`events.py`), or by the account's
+A profile is added by the event of its account's registration (`events.py`), or by the account's
 first request when that comes earlier.
 """
 
@@ -10,11 +10,11 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from service_platform.database import Database, Reader
 from service_platform.errors import Forbidden, NotFound, Unauthorized
-from service_platform.etags import MatchCondition
+from service_platform.etags import RequestPreconditions, etag_of
 from service_platform.identity import Principal
 from users import repository
-from users.repository import Record
-from users.schemas import ProfileChange
+from users.repository import ProfileRow
+from users.schemas import ProfileUpdate
 
 
 class ProfileNotFound(NotFound):
@@ -25,16 +25,16 @@ class ProfileNotFound(NotFound):
     default_message = "There is no profile with this id."
 
 
-async def public_profile(reader: Reader, account_id: UUID) -> Record:
-    """The profile of any account; raises `ProfileNotFound`."""
+async def read_profile(reader: Reader, account_id: UUID) -> ProfileRow:
+    """Return the profile of any account; raises `ProfileNotFound`."""
     profile = await repository.profile_of(reader, account_id)
     if profile is None:
         raise ProfileNotFound
     return profile
 
 
-async def own_profile(database: Database, owner: Principal) -> Record:
-    """The caller's profile, made from the token when it is not there yet.
+async def read_own_profile(database: Database, owner: Principal) -> ProfileRow:
+    """Return the caller's profile; it is added from the token when it does not exist yet.
 
     Raises:
         Forbidden: the token is a client's own.
@@ -45,27 +45,33 @@ async def own_profile(database: Database, owner: Principal) -> Record:
         await database.run(lambda session: _add_profile(session, owner))
         profile = await repository.profile_of(database.reader, owner.subject)
     if profile is None:
-        raise _closed()
+        raise _account_closed()
     return profile
 
 
-async def change_own_profile(
-    session: AsyncSession, owner: Principal, change: ProfileChange, condition: MatchCondition
-) -> Record:
-    """Change the caller's profile where the condition holds; without one the last change wins.
+async def update_own_profile(
+    session: AsyncSession,
+    owner: Principal,
+    change: ProfileUpdate,
+    preconditions: RequestPreconditions,
+) -> ProfileRow:
+    """Change the caller's profile; a change of nothing keeps its version.
 
     Raises:
-        PreconditionFailed: it is not what the client has seen.
-        Forbidden, Unauthorized: as `own_profile`.
+        PreconditionFailed: it is not the version that the client has read.
+        Forbidden, Unauthorized: as `read_own_profile`.
     """
-    version = await repository.version_to_change(session, owner.subject)
-    if version is None:
+    profile = await repository.profile_to_change(session, owner.subject)
+    if profile is None:
         await _add_profile(session, owner)
-        version = await repository.version_to_change(session, owner.subject)
-    if version is None:
-        raise _closed()
-    condition.require(version)
-    return await repository.change_profile(session, owner.subject, change.given())
+        profile = await repository.profile_to_change(session, owner.subject)
+    if profile is None:
+        raise _account_closed()
+    preconditions.check(etag_of(profile.version))
+    values = change.changed_fields()
+    if not values:
+        return profile
+    return await repository.update_profile(session, owner.subject, values)
 
 
 async def _add_profile(session: AsyncSession, owner: Principal) -> None:
@@ -74,5 +80,5 @@ async def _add_profile(session: AsyncSession, owner: Principal) -> None:
     await repository.add_profile(session, owner.subject, owner.email, owner.name)
 
 
-def _closed() -> Unauthorized:
+def _account_closed() -> Unauthorized:
     return Unauthorized("The account is closed.", error="invalid_token")

@@ -1,4 +1,4 @@
-"""What users can be told beyond the platform's settings."""
+"""Settings of the users service."""
 
 from pydantic import Field
 
@@ -6,7 +6,7 @@ from service_platform.events import EventSettings
 
 
 class UsersSettings(EventSettings):
-    """Settings of users; field names in capitals are the variable names."""
+    """The platform's settings under this service's name."""
 
     project_name: str = Field(
         "users", min_length=1, max_length=64, description="Name in logs, metrics and API docs."

@@ -1,7 +1,7 @@
 """Calls endpoints whose signature permits it without solving their dependencies anew.
 
 For every request FastAPI walks the tree of an endpoint's dependencies, asks each function what kind
-it is, each parameter what it is called and may be, makes a response for headers that nobody sets
+it is, each parameter what it is called and may be, makes a response even where nobody sets headers
 and two exit stacks for generators that are not there. That is half of the time of a small request.
 All of it is known when the route is declared.
 
@@ -40,10 +40,13 @@ from fastapi.routing import (
 )
 from fastapi.security import SecurityScopes
 from fastapi.utils import is_body_allowed_for_status_code
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
 from service_platform.acceleration.patches import is_unpatched
+from service_platform.errors.handlers import handle_http_exception
+from service_platform.etags import NotModified
 
 _FAILED: Final = object()
 """Stands for the result of a dependency that was not called because its input is wrong."""
@@ -66,6 +69,7 @@ class Step(NamedTuple):
         call: the dependency or the endpoint.
         constants: arguments that are the same for every request.
         request_names: arguments that are the request.
+        response_name: argument that is the response whose headers and status are taken over.
         results: positions of the steps it needs, with the argument's name where it has one.
         path: its path parameters.
         query: its query parameters.
@@ -76,13 +80,16 @@ class Step(NamedTuple):
     call: Callable[..., Coroutine[Any, Any, Any]]
     constants: dict[str, Any]
     request_names: tuple[str, ...]
+    response_name: str | None
     results: tuple[tuple[str | None, int], ...]
     path: tuple[PathField, ...]
     query: list[ModelField]
     headers: list[ModelField]
     cookies: list[ModelField]
 
-    def arguments(self, request: Request, done: list[Any], errors: Errors) -> dict[str, Any] | None:
+    def arguments(
+        self, request: Request, response: Response | None, done: list[Any], errors: Errors
+    ) -> dict[str, Any] | None:
         """What to call it with; `None` where some of it is wrong, which `errors` then tell."""
         found_before = len(errors)
         missing = False
@@ -107,6 +114,8 @@ class Step(NamedTuple):
             _extract(self.cookies, request.cookies, values, errors)
         for name in self.request_names:
             values[name] = request
+        if self.response_name is not None:
+            values[self.response_name] = response
         return None if missing or len(errors) > found_before else values
 
 
@@ -118,10 +127,11 @@ class CompiledEndpoint:
         route: which declares how the result becomes a response.
     """
 
-    __slots__ = ("_field", "_options", "_path", "_status", "_steps")
+    __slots__ = ("_field", "_options", "_path", "_sets_response", "_status", "_steps")
 
     def __init__(self, steps: list[Step], route: RouteContext) -> None:
         self._steps = steps
+        self._sets_response = any(step.response_name is not None for step in steps)
         self._path = route.path
         self._status: int = route.status_code or 200
         self._field: ModelField = route.response_field
@@ -144,9 +154,15 @@ class CompiledEndpoint:
         """
         done: list[Any] = []
         errors: Errors = []
+        preset = _preset_response() if self._sets_response else None
         for step in self._steps:
-            arguments = step.arguments(request, done, errors)
-            done.append(_FAILED if arguments is None else await step.call(**arguments))
+            arguments = step.arguments(request, preset, done, errors)
+            try:
+                done.append(_FAILED if arguments is None else await step.call(**arguments))
+            except NotModified as error:
+                if _has_own_handler(request):
+                    raise
+                return Response(status_code=error.status_code, headers=error.headers)
         if errors:
             raise RequestValidationError(errors, endpoint_ctx=self._endpoint_context(request))
         result = done[-1]
@@ -157,7 +173,15 @@ class CompiledEndpoint:
             context = self._endpoint_context(request)
             raise ResponseValidationError(errors=errors, body=result, endpoint_ctx=context)
         content = self._field.serialize_json(value, **self._options)
-        return Response(content, self._status, media_type="application/json")
+        if preset is None:
+            return Response(content, self._status, media_type="application/json")
+        response = Response(
+            content, preset.status_code or self._status, media_type="application/json"
+        )
+        if not is_body_allowed_for_status_code(response.status_code):
+            response.body = b""
+        response.raw_headers += preset.raw_headers
+        return response
 
     def _endpoint_context(self, request: Request) -> EndpointContext:
         """Where the endpoint is, for the text of an exception."""
@@ -218,7 +242,6 @@ def _step(dependant: Dependant, results: tuple[tuple[str | None, int], ...]) -> 
         or _is_async_gen_callable(call)
         or dependant.concurrency is not None
         or dependant.body_params
-        or dependant.response_param_name
         or dependant.background_tasks_param_name
         or dependant.websocket_param_name
         or not all(_is_single_value(field) for field in dependant.path_params)
@@ -233,6 +256,7 @@ def _step(dependant: Dependant, results: tuple[tuple[str | None, int], ...]) -> 
         call,
         constants,
         tuple(name for name in request_names if name),
+        dependant.response_param_name,
         results,
         tuple(
             PathField(field.name, _get_param_aliases(field)[0][1], field)
@@ -242,6 +266,24 @@ def _step(dependant: Dependant, results: tuple[tuple[str | None, int], ...]) -> 
         dependant.header_params,
         dependant.cookie_params,
     )
+
+
+def _has_own_handler(request: Request) -> bool:
+    """Whether the application answers a 304 in a way of its own."""
+    handlers = request.app.exception_handlers
+    return (
+        handlers.get(HTTPException) is not handle_http_exception
+        or NotModified in handlers
+        or NotModified.status in handlers
+    )
+
+
+def _preset_response() -> Response:
+    """The response that dependencies and the endpoint set headers and the status of."""
+    response = Response()
+    del response.headers["content-length"]
+    response.status_code = None  # type: ignore[assignment]
+    return response
 
 
 def _is_single_value(field: ModelField) -> bool:

@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from service_platform.etags import known_to
+from service_platform.etags import preconditions_of
 from service_platform.middleware.content_encoding import accepts_gzip
 
 MEDIA_TYPES: Final = {
@@ -46,7 +46,7 @@ async def serve_asset(request: Request) -> Response:
     """Answer one file, compressed for whoever accepts it.
 
     Raises:
-        HTTPException: 404 for a name or digest that is not ours.
+        HTTPException: 404 for a name or digest that is not ours, 304 where the client has it.
     """
     name = request.path_params["name"]
     if name not in MEDIA_TYPES or _compressed(name)[0] != request.path_params["digest"]:
@@ -57,8 +57,7 @@ async def serve_asset(request: Request) -> Response:
         "etag": f'"{digest}"',
         "vary": "Accept-Encoding",
     }
-    if same := known_to(request).not_modified(headers["etag"], headers):
-        return same
+    preconditions_of(request).check(headers["etag"], headers=headers)
     if accepts_gzip(request.headers.get("accept-encoding", "").encode("latin-1")):
         headers["content-encoding"] = "gzip"
     else:

@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from service_platform.api_docs.assets import asset_path
-from service_platform.etags import known_to
+from service_platform.etags import preconditions_of
 from service_platform.settings import PlatformSettings
 
 _PAGE: Final = """<!doctype html>
@@ -82,9 +82,8 @@ def install_docs(
         body = orjson.dumps(content)
         etag = f'"{hashlib.sha256(body).hexdigest()[:16]}"'
         headers = {"etag": etag, "cache-control": "no-cache"}
-        return known_to(request).not_modified(etag, headers) or Response(
-            body, media_type="application/json", headers=headers
-        )
+        preconditions_of(request).check(etag, headers=headers)
+        return Response(body, media_type="application/json", headers=headers)
 
     app.openapi_url, app.docs_url, app.redoc_url = openapi_url, docs_url, redoc_url
     app.add_route(openapi_url, document, include_in_schema=False)

@@ -107,9 +107,10 @@ class Conflict(Problem):
 
 
 class PreconditionFailed(Problem):
-    """The resource changed since it was read: its `ETag` is not the one in `If-Match`.
+    """A precondition does not hold: the `ETag` is not in `If-Match`, or it is in `If-None-Match`.
 
-    Read it again, apply the change to what is there now, and send it with the new `ETag`.
+    Mostly the resource has changed since it was read. Read it again, apply the change to what is
+    there now, and send it with the new `ETag`.
     """
 
     slug = "precondition-failed"

@@ -1,1 +1,1 @@
-"""Migrations of auth."""
+"""Migrations of items."""
