@@ -15,6 +15,7 @@ import pytest
 gc.disable()
 
 LONGEST_FIRST: Final = (
+    "tests/docs/test_recipes.py",
     "tests/infra/test_pods.py",
     "packages/devtools/tests/test_background.py",
     "tests/events/test_account_events.py",
