@@ -28,7 +28,7 @@ LONGEST_FIRST: Final = (
     "packages/testing/tests/test_plugin.py",
     "packages/testing/tests/test_local_server.py",
     "tests/e2e/identity/test_without_auth.py",
-    "packages/platform/tests/ratelimit/test_outage.py",
+    "packages/platform/tests/ratelimit/test_circuit_breaker.py",
     "tests/infra/test_images.py",
 )
 

@@ -19,7 +19,7 @@ from benchmarks.comparison import Table, goal, interleaved, rows
 from benchmarks.cores import pin, pinned
 from benchmarks.load import Request, throughput
 from benchmarks.servers import scratch, server
-from service_platform.ratelimit import Decision, Identity, Policy
+from service_platform.ratelimit import Decision, Policy, RateLimitCaller
 from service_testing.valkey import LocalValkey
 
 CALLERS = tuple(f"10.0.{number >> 8}.{number & 255}" for number in range(1_000))
@@ -115,7 +115,7 @@ async def _ours(url: str) -> AsyncIterator[Check]:
     await limiter.start()
 
     async def check(caller: str) -> bool:
-        answer = limiter.decide(Identity(caller), policies)
+        answer = limiter.hit_nowait(RateLimitCaller(caller), policies)
         decision = answer if isinstance(answer, Decision) else await answer
         return decision.allowed
 

@@ -26,7 +26,7 @@ from throttled.asyncio import RedisStore as ThrottledRedis
 
 from benchmarks.apps.hello import Greeting, hello
 from service_platform.app import create_app
-from service_platform.ratelimit import Decision, Identity, Limiter, Policy, RedisStore
+from service_platform.ratelimit import Decision, Limiter, Policy, RateLimitCaller, RedisStore
 from service_platform.redis_client import RedisClient
 from service_platform.settings import PlatformSettings
 
@@ -48,7 +48,7 @@ def our_limiter(url: str) -> Limiter:
     """The platform's limiter by itself."""
     if not url:
         return Limiter()
-    return Limiter(RedisStore(SecretStr(url), service="benchmark", budget=1.0))
+    return Limiter(RedisStore(SecretStr(url), service="benchmark", timeout=1.0))
 
 
 def limits_storage(url: str) -> Storage:
@@ -156,7 +156,7 @@ def with_ours() -> FastAPI:
         await limiter.stop()
 
     async def check(request: Request, response: Response) -> None:
-        answer = limiter.decide(Identity(caller(request)), policies)
+        answer = limiter.hit_nowait(RateLimitCaller(caller(request)), policies)
         decision = answer if isinstance(answer, Decision) else await answer
         response.headers.raw.extend(decision.headers)
         if not decision.allowed:

@@ -14,7 +14,8 @@ from sqlalchemy import func, select
 from service_platform.connection_urls import ConnectionUrlError, PostgresUrl, RedisUrl
 from service_platform.connection_urls.redis import _OPTIONS, _TCP, _TLS
 from service_platform.database.engine import Connector, make_engine
-from service_platform.ratelimit.redis_connection import Address, RedisConnection
+from service_platform.ratelimit.pipelined_connection import PipelinedConnection
+from service_platform.ratelimit.redis_address import RedisAddress
 from service_platform.redis_client import RedisClient
 from service_platform.settings import PlatformSettings
 from service_testing.ports import free_port
@@ -214,11 +215,11 @@ async def test_a_redis_that_listens_on_a_socket_serves_every_client(valkey_socke
     await redis.client.set("key", b"value")
     await redis.check()
     await redis.stop()
-    connection = await RedisConnection.open(Address.of_url(settings.redis_url))
-    await connection.ask("SELECT", 2)
-    assert await connection.ask("GET", "key") == b"value"
+    connection = await PipelinedConnection.open(RedisAddress.from_url(settings.redis_url))
+    await connection.execute("SELECT", 2)
+    assert await connection.execute("GET", "key") == b"value"
     connection.abort()
-    await connection.lost
+    await connection.closed
 
 
 def test_a_setting_that_cannot_be_honoured_ends_the_start_without_a_secret() -> None:

@@ -16,10 +16,11 @@ from pydantic import SecretStr
 from redis import Redis
 from redis.exceptions import RedisError
 
-from service_platform.events.stream import GroupStream, connect
+from service_platform.events.consumer_group import ConsumerGroup
+from service_platform.events.stream import connect
 from service_platform.identity.principal import Principal
 from service_platform.identity.revocation import STREAM, Credential, Revocation, Revocations
-from service_platform.ratelimit import Identity, Limiter, Policy, RedisStore
+from service_platform.ratelimit import Limiter, Policy, RateLimitCaller, RedisStore
 from service_platform.redis_client import RedisClient
 from service_platform.redis_connection import UnsupportedRedisError, is_wrong_server
 from service_platform.resources import HealthCheckError, Resource, StartError
@@ -190,36 +191,36 @@ def _credential() -> Credential:
 async def test_events_are_read_from_the_new_primary(
     settings: PlatformSettings, fail_over: Callable[[], None], new_primary: LocalValkey
 ) -> None:
-    stream = GroupStream(connect(settings), "auth", "items", "one")
-    waiting = connect(settings, block=True)
-    await stream.create_group()
-    assert await stream.read(waiting, 1) == []
+    group = ConsumerGroup(connect(settings), "auth", "items", "one")
+    blocking = connect(settings, block=True)
+    await group.create()
+    assert await group.read(blocking, 1) == []
     fail_over()
     with Redis.from_url(new_primary.url) as client:
         client.xadd("events:{auth}", {"event": "{}"})
 
     async def arrived() -> bool:
         try:
-            await stream.create_group()
-            return bool(await stream.read(waiting, 1))
+            await group.create()
+            return bool(await group.read(blocking, 1))
         except RedisError:
             return False
 
     await within(WITHIN_SECONDS, arrived)
-    await waiting.aclose()
-    await stream.client.aclose()
+    await blocking.aclose()
+    await group.client.aclose()
 
 
 async def test_limits_are_counted_by_the_new_primary(
     settings: PlatformSettings, fail_over: Callable[[], None], new_primary: LocalValkey
 ) -> None:
-    limiter = Limiter(RedisStore(settings.redis_url, service="x", budget=0.5))
+    limiter = Limiter(RedisStore(settings.redis_url, service="x", timeout=0.5))
     policies = (Policy.parse("100/minute", name="some", by="address"),)
     await limiter.start()
     fail_over()
 
     async def counted() -> bool:
-        await limiter.take(Identity("192.0.2.1"), policies)
+        await limiter.hit(RateLimitCaller("192.0.2.1"), policies)
         with Redis.from_url(new_primary.url) as client:
             return bool(client.keys("rl:*some*"))
 
@@ -289,7 +290,7 @@ async def test_a_limiter_refuses_a_sentinel(tmp_path: Path) -> None:
     server.start()
     try:
         with pytest.raises(StartError, match="a Sentinel"):
-            await RedisStore(SecretStr(server.url), service="x", budget=0.5).start()
+            await RedisStore(SecretStr(server.url), service="x", timeout=0.5).start()
     finally:
         server.remove()
 

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service_platform.ratelimit import Decision, Policy
-from service_platform.ratelimit.decision import FALLBACK, MEMORY, REDIS, REFUSAL
-from service_platform.ratelimit.plan import Plan
+from service_platform.ratelimit.compiled_policies import CompiledPolicies
+from service_platform.ratelimit.decision import FALLBACK, MEMORY, REDIS, REFUSAL_CACHE
 
 SECOND = 1_000_000
 TWO = (Policy.parse("100/minute", name="per-minute"), Policy.parse("1000/hour", name="per.hour"))
@@ -29,7 +29,7 @@ def items(field: str) -> dict[str, dict[str, Any]]:
 
 
 def test_the_fields_are_structured_fields_as_the_draft_defines_them() -> None:
-    told = fields(Decision(Plan(TWO), [57, 12_300_000, 900, 3_000 * SECOND], MEMORY))
+    told = fields(Decision(CompiledPolicies(TWO), [57, 12_300_000, 900, 3_000 * SECOND], MEMORY))
     assert items(told["ratelimit-policy"]) == {
         "per-minute": {"q": 100, "w": 60},
         "per.hour": {"q": 1000, "w": 3600},
@@ -41,7 +41,7 @@ def test_the_fields_are_structured_fields_as_the_draft_defines_them() -> None:
 
 
 def test_the_older_fields_tell_the_policy_with_least_left() -> None:
-    told = fields(Decision(Plan(TWO), [57, 12_300_000, 3, 3_000 * SECOND], REDIS))
+    told = fields(Decision(CompiledPolicies(TWO), [57, 12_300_000, 3, 3_000 * SECOND], REDIS))
     assert told["x-ratelimit-limit"] == "1000"
     assert told["x-ratelimit-remaining"] == "3"
     assert 0 <= int(told["x-ratelimit-reset"]) - (time.time() + 3000) <= 5
@@ -49,12 +49,12 @@ def test_the_older_fields_tell_the_policy_with_least_left() -> None:
 
 def test_of_two_with_equally_little_left_the_later_reset_is_told() -> None:
     for answer in ([5, 3_000 * SECOND, 5, SECOND], [5, SECOND, 5, 3_000 * SECOND]):
-        told = fields(Decision(Plan(TWO), answer, REDIS))
+        told = fields(Decision(CompiledPolicies(TWO), answer, REDIS))
         assert 0 <= int(told["x-ratelimit-reset"]) - (time.time() + 3000) <= 5
 
 
 def test_a_refusal_tells_when_to_come_back_and_which_policies_refuse() -> None:
-    decision = Decision(Plan(TWO), [-1, 12_300_000, 900, 3_000 * SECOND], REDIS)
+    decision = Decision(CompiledPolicies(TWO), [-1, 12_300_000, 900, 3_000 * SECOND], REDIS)
     assert not decision.allowed
     assert decision.violated == ("per-minute",)
     told = fields(decision)
@@ -65,31 +65,31 @@ def test_a_refusal_tells_when_to_come_back_and_which_policies_refuse() -> None:
 
 @given(waits=st.lists(st.integers(1, 10**10), min_size=2, max_size=2))
 def test_retry_after_is_never_before_the_end_of_an_effective_window(waits: list[int]) -> None:
-    decision = Decision(Plan(TWO), [-1, waits[0], -4, waits[1]], REDIS)
+    decision = Decision(CompiledPolicies(TWO), [-1, waits[0], -4, waits[1]], REDIS)
     told = fields(decision)
     windows = [parameters["t"] for parameters in items(told["ratelimit"]).values()]
     assert int(told["retry-after"]) == max(windows) >= max(waits) / SECOND
 
 
 def test_without_the_true_count_only_the_policies_are_told() -> None:
-    allowed = fields(Decision(Plan(TWO), [57, 1, 900, 1], FALLBACK))
+    allowed = fields(Decision(CompiledPolicies(TWO), [57, 1, 900, 1], FALLBACK))
     assert list(allowed) == ["ratelimit-policy"]
-    refused = fields(Decision(Plan(TWO), [-1, 5 * SECOND, 900, 1], FALLBACK))
+    refused = fields(Decision(CompiledPolicies(TWO), [-1, 5 * SECOND, 900, 1], FALLBACK))
     assert list(refused) == ["ratelimit-policy", "retry-after"]
 
 
 def test_a_shadow_policy_never_refuses_and_is_not_told() -> None:
     shadow = Policy.parse("5/minute", name="trial", shadow=True)
-    decision = Decision(Plan((TWO[0], shadow)), [57, SECOND, -1, SECOND], REDIS)
+    decision = Decision(CompiledPolicies((TWO[0], shadow)), [57, SECOND, -1, SECOND], REDIS)
     assert decision.allowed
     assert decision.shadowed == ("trial",)
     told = fields(decision)
     assert list(items(told["ratelimit"])) == list(items(told["ratelimit-policy"])) == ["per-minute"]
-    assert Decision(Plan([shadow]), [-1, SECOND], REDIS).headers == []
+    assert Decision(CompiledPolicies([shadow]), [-1, SECOND], REDIS).headers == []
 
 
 def test_the_problem_names_the_policies_as_the_draft_wants() -> None:
-    decision = Decision(Plan(TWO), [-1, SECOND, -1, SECOND], REFUSAL)
+    decision = Decision(CompiledPolicies(TWO), [-1, SECOND, -1, SECOND], REFUSAL_CACHE)
     problem = decision.problem()
     assert problem.status == 429
     assert problem.uri("https://x") == (
@@ -99,12 +99,12 @@ def test_the_problem_names_the_policies_as_the_draft_wants() -> None:
 
 
 def test_no_policies_no_fields() -> None:
-    decision = Decision(Plan(()), [], MEMORY)
+    decision = Decision(CompiledPolicies(()), [], MEMORY)
     assert decision.allowed
     assert decision.headers == []
 
 
 @pytest.mark.parametrize("name", ["a", "A-b_c.9", "x" * 64])
 def test_every_name_a_policy_may_have_is_a_valid_string(name: str) -> None:
-    told = fields(Decision(Plan([Policy.parse("5/minute", name=name)]), [4, 1], MEMORY))
+    told = fields(Decision(CompiledPolicies([Policy.parse("5/minute", name=name)]), [4, 1], MEMORY))
     assert list(items(told["ratelimit"])) == [name]

@@ -1,7 +1,7 @@
 import pytest
 
 from service_platform.ratelimit import Policy, Rate, declared_policies, limit
-from service_platform.ratelimit.plan import Plan, Plans
+from service_platform.ratelimit.compiled_policies import CompiledPolicies, PolicyCompiler
 from service_platform.settings import PlatformSettings
 
 WRITES = Policy.parse("9/minute", name="writes")
@@ -83,8 +83,10 @@ def test_two_endpoints_of_one_name_are_counted_apart_and_a_named_policy_together
         return declared_policies(limit("5/minute")(limit(WRITES)(create)))
 
     own, shared = zip(declare("items.routes"), declare("orders.routes"), strict=True)
-    assert len({Plan([policy]).terms[0].key for policy in own}) == 2
-    assert {Plan([policy]).terms[0].key for policy in shared} == {"writes:w60"}
+    assert len({CompiledPolicies([policy]).policies[0].counter_key for policy in own}) == 2
+    assert {CompiledPolicies([policy]).policies[0].counter_key for policy in shared} == {
+        "writes:w60"
+    }
 
 
 def test_the_service_wide_policy_comes_from_the_settings() -> None:
@@ -101,10 +103,10 @@ def test_roles_have_tiers_and_the_most_generous_applies() -> None:
     policy = Policy.parse(
         "10/minute", name="a", tiers={"partner": "50/minute", "admin": "1000/minute"}
     )
-    plans = Plans()
+    compiler = PolicyCompiler()
 
     def quota(*roles: str) -> int:
-        return plans.find((policy,), frozenset(roles)).terms[0].quota
+        return compiler.compile((policy,), frozenset(roles)).policies[0].quota
 
     assert (quota(), quota("nobody"), quota("partner"), quota("admin", "partner", "x")) == (
         10, 10, 50, 1000,
@@ -112,25 +114,31 @@ def test_roles_have_tiers_and_the_most_generous_applies() -> None:
 
 
 def test_plans_are_made_once() -> None:
-    plans = Plans()
+    compiler = PolicyCompiler()
     policies = (Policy.parse("10/minute", name="a", tiers={"admin": "50/minute"}),)
-    assert plans.find(policies, frozenset({"x"})) is plans.find(policies, frozenset({"y"}))
+    assert compiler.compile(policies, frozenset({"x"})) is compiler.compile(
+        policies, frozenset({"y"})
+    )
     for number in range(10_000):  # roles come from tokens; they must not fill the memory
-        plans.find(policies, frozenset({f"role-{number}"}))
-        plans.find((Policy.parse("1/minute", name="made-anew"),), frozenset())
-    assert plans.size < 1_000
+        compiler.compile(policies, frozenset({f"role-{number}"}))
+        compiler.compile((Policy.parse("1/minute", name="made-anew"),), frozenset())
+    assert compiler.cache_size < 1_000
 
 
 def test_while_redis_is_away_a_replica_allows_its_part_or_the_fallback_of_the_policy() -> None:
     shared = Policy.parse("100/minute", name="a")
     small = Policy.parse("2/minute", name="b", cost=2)
     login = Policy.parse("10/minute", name="c", fallback="3/minute")
-    plan = Plan([shared, small, login], replicas=3)
-    assert [str(term.rate) for term in plan.local] == ["33/minute", "2/minute", "3/minute"]
+    compiled = CompiledPolicies([shared, small, login], replicas=3)
+    assert [str(policy.rate) for policy in compiled.fallback] == [
+        "33/minute",
+        "2/minute",
+        "3/minute",
+    ]
 
 
 def test_policies_of_one_request_need_different_names() -> None:
     with pytest.raises(ValueError, match="names"):
-        Plan([Policy.parse("1/minute", name="a"), Policy.parse("2/minute", name="a")])
+        CompiledPolicies([Policy.parse("1/minute", name="a"), Policy.parse("2/minute", name="a")])
     with pytest.raises(ValueError, match="names"):
-        Plan([Policy.parse("1/minute")])
+        CompiledPolicies([Policy.parse("1/minute")])

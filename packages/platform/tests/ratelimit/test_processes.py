@@ -5,31 +5,32 @@ import json
 import sys
 from itertools import chain
 
-from slow_limiter import worst_window
+from reference_limiter import worst_window
 
 WORKER = """
 import asyncio, json, sys
 from pydantic import SecretStr
-from service_platform.ratelimit import Identity, Policy, RedisStore
-from service_platform.ratelimit.plan import Plan
-from service_platform.ratelimit.question import Question
+from service_platform.ratelimit import RateLimitCaller, Policy, RedisStore
+from service_platform.ratelimit.compiled_policies import CompiledPolicies
+from service_platform.ratelimit.pending_hit import PendingHit
 
 url, rate, attempts, cost, pause = sys.argv[1:]
-terms = Plan([Policy.parse(rate, name="shared", by="address", cost=int(cost))]).terms
+policy = Policy.parse(rate, name="shared", by="address", cost=int(cost))
+policies = CompiledPolicies([policy]).policies
 admitted = []
 
 async def attempt(store):
     answered = asyncio.get_running_loop().create_future()
-    who = Identity("192.0.2.7")
-    def resolve(question, answer):
-        answered.set_result((question, answer))
-    store.submit(Question(terms, store.keys(terms, who), 1, resolve))
-    question, answer = await answered
+    who = RateLimitCaller("192.0.2.7")
+    def resolve(hit, answer):
+        answered.set_result((hit, answer))
+    store.submit(PendingHit(policies, store.keys(policies, who), 1, resolve))
+    hit, answer = await answered
     if answer[0] >= 0:
-        admitted.append((question.clock, int(cost)))
+        admitted.append((hit.server_time, int(cost)))
 
 async def main():
-    store = RedisStore(SecretStr(url), service="x", budget=5.0)
+    store = RedisStore(SecretStr(url), service="x", timeout=5.0)
     await store.start()
     print("ready", flush=True)
     sys.stdin.readline()

@@ -28,7 +28,13 @@ from service_platform.identity.dependencies import requires_principal
 from service_platform.identity.errors import KeysUnavailable
 from service_platform.middleware.deadlines import Deadlines, RouteTimeout, declared_timeout
 from service_platform.middleware.route_table import RouteMatch, RouteTable
-from service_platform.ratelimit import Decision, Identity, Limiter, Policy, declared_policies
+from service_platform.ratelimit import (
+    Decision,
+    Limiter,
+    Policy,
+    RateLimitCaller,
+    declared_policies,
+)
 
 _BEARER: Final = b"bearer "
 _REQUEST_TIMEOUT: Final = REQUEST_TIMEOUT_HEADER.encode("ascii")
@@ -289,7 +295,7 @@ class AdmissionMiddleware:
         self, limiter: Limiter, context: RequestContext, policies: tuple[Policy, ...]
     ) -> None:
         """Take the cost of the request from the quotas of its caller, or refuse it."""
-        answer = limiter.decide(Identity.of(context), policies)
+        answer = limiter.hit_nowait(RateLimitCaller.of(context), policies)
         decision = answer if isinstance(answer, Decision) else await answer
         context.response_headers += decision.headers
         if not decision.allowed:
@@ -300,7 +306,7 @@ async def _may_send_message(
     limiter: Limiter, policies: tuple[Policy, ...], context: RequestContext
 ) -> bool:
     """Take one message of a WebSocket from the quotas of its client; `False` past a limit."""
-    decision = await limiter.take(Identity.of(context), policies)
+    decision = await limiter.hit(RateLimitCaller.of(context), policies)
     return decision.allowed
 
 

@@ -1,14 +1,19 @@
-"""Rate limits: exact, shared by all processes, at most one round trip a request.
+"""Limit the rate of requests: exact counts, shared by all processes through Redis.
 
-Read `policy.py` for what can be said, `limiter.py` for how it is decided, `decide.lua` for the
-count in Redis, `memory.py` for the count in a process, `circuit_breaker.py` for what happens while
-Redis is away.
+A check costs at most one round trip to Redis. Where to read:
+
+- `policy.py`: what can be limited, and the `@limit` decorator.
+- `caller.py`: whose quota is used, which other rate limiters call the key function.
+- `limiter.py`: how a request is decided.
+- `redis_store.py` and `hit.lua`: the counts in Redis.
+- `memory_store.py`, `sliding_window.py` and `gcra.py`: the counts in a process.
+- `circuit_breaker.py`: what happens while Redis is unavailable.
 """
 
+from service_platform.ratelimit.caller import RateLimitCaller
 from service_platform.ratelimit.decision import Backend, Decision
-from service_platform.ratelimit.identity import Identity
 from service_platform.ratelimit.limiter import Limiter
-from service_platform.ratelimit.memory import MemoryStore
+from service_platform.ratelimit.memory_store import MemoryStore
 from service_platform.ratelimit.policy import Policy, declared_policies, limit
 from service_platform.ratelimit.rate import Rate
 from service_platform.ratelimit.redis_store import RedisStore
@@ -16,11 +21,11 @@ from service_platform.ratelimit.redis_store import RedisStore
 __all__ = [
     "Backend",
     "Decision",
-    "Identity",
     "Limiter",
     "MemoryStore",
     "Policy",
     "Rate",
+    "RateLimitCaller",
     "RedisStore",
     "declared_policies",
     "limit",

@@ -1,139 +1,148 @@
-"""What was decided for a request, and how the caller is told.
+"""Represent the decision on a request, and the header fields that report it to the caller.
 
-Fields: `RateLimit` and `RateLimit-Policy` of draft-ietf-httpapi-ratelimit-headers-11, the older
-`X-RateLimit-Limit`, `-Remaining` and `-Reset` (seconds since the epoch), and `Retry-After`.
+The fields are `RateLimit` and `RateLimit-Policy` of draft-ietf-httpapi-ratelimit-headers-11, the
+older `X-RateLimit-Limit`, `-Remaining` and `-Reset` (seconds since the epoch), and `Retry-After`.
 """
 
 import time
 from typing import Any, Final
 
 from service_platform.errors import TooManyRequests
+from service_platform.ratelimit.compiled_policies import CompiledPolicies
+from service_platform.ratelimit.effective_policy import (
+    MICROSECONDS_PER_SECOND,
+    Header,
+)
 from service_platform.ratelimit.metrics import decisions
-from service_platform.ratelimit.plan import MICROSECONDS, Header, Plan
 
 
 class Backend:
-    """Where a decision came from.
+    """Name the counts that a decision was based on.
 
     Args:
         name: label in the metrics.
-        knows: whether the count is the true one, and may be told to callers.
+        is_complete: whether no hits are counted elsewhere, so that callers can be told what is
+            left.
     """
 
-    __slots__ = ("allowed", "knows", "name", "refused")
+    __slots__ = ("allowed", "is_complete", "name", "refused")
 
-    def __init__(self, name: str, *, knows: bool = True) -> None:
+    def __init__(self, name: str, *, is_complete: bool = True) -> None:
         self.name = name
-        self.knows = knows
+        self.is_complete = is_complete
         self.allowed = decisions.labels("allowed", name)
         self.refused = decisions.labels("refused", name)
 
 
 REDIS: Final = Backend("redis")
-"""The shared count."""
+"""The counts in Redis."""
 
 MEMORY: Final = Backend("memory")
-"""The count of this process, which is the only one by configuration."""
+"""The counts of this process, where the service is configured to have no others."""
 
-FALLBACK: Final = Backend("fallback", knows=False)
-"""The count of this process while Redis is away: nobody knows the true one."""
+FALLBACK: Final = Backend("fallback", is_complete=False)
+"""The counts of this process while Redis is unavailable."""
 
-REFUSAL: Final = Backend("refusal")
-"""A refusal of the shared count, remembered until its reset."""
+REFUSAL_CACHE: Final = Backend("refusal")
+"""A refusal by Redis, cached until its reset."""
 
-
-_NOBODY: Final[tuple[str, ...]] = ()
+_NO_POLICIES: Final[tuple[str, ...]] = ()
 
 
 class Decision:
-    """May the request be served?
+    """Tell whether a request is allowed, and count that in the metrics.
 
     Args:
-        plan: what was decided.
-        answer: see `MemoryStore.decide`.
-        backend: where the answer came from, see the constants above.
+        compiled: the policies it was checked against.
+        result: see `MemoryStore.hit`.
+        backend: where the result came from, see the constants above.
 
     Attributes:
         allowed: whether the request may be served.
         violated: names of the policies that refuse it.
         shadowed: names of the shadow policies that would have refused it.
-
-    Making one counts it in the metrics.
     """
 
-    __slots__ = ("_answer", "_plan", "allowed", "backend", "shadowed", "violated")
+    __slots__ = ("_compiled", "_result", "allowed", "backend", "shadowed", "violated")
 
-    def __init__(self, plan: Plan, answer: list[int], backend: Backend) -> None:
-        self._plan = plan
-        self._answer = answer
+    def __init__(self, compiled: CompiledPolicies, result: list[int], backend: Backend) -> None:
+        self._compiled = compiled
+        self._result = result
         self.backend = backend
         self.allowed = True
-        if answer and min(answer) < 0:  # only units left can be negative
-            self._note_violations()
+        if result and min(result) < 0:  # only remaining units can be negative
+            self._add_violations()
         else:
-            self.violated = self.shadowed = _NOBODY
+            self.violated = self.shadowed = _NO_POLICIES
             backend.allowed.inc()
 
-    def _note_violations(self) -> None:
-        terms, backend = self._plan.terms, self.backend
-        without_room = [
-            term for term, left in zip(terms, self._answer[::2], strict=True) if left < 0
+    def _add_violations(self) -> None:
+        policies, backend = self._compiled.policies, self.backend
+        exceeded = [
+            policy
+            for policy, remaining in zip(policies, self._result[::2], strict=True)
+            if remaining < 0
         ]
-        self.violated = tuple(term.name for term in without_room if not term.shadow)
-        self.shadowed = tuple(term.name for term in without_room if term.shadow)
+        self.violated = tuple(policy.name for policy in exceeded if not policy.shadow)
+        self.shadowed = tuple(policy.name for policy in exceeded if policy.shadow)
         self.allowed = not self.violated
         (backend.allowed if self.allowed else backend.refused).inc()
-        for term in without_room:
-            term.violations.inc()
+        for policy in exceeded:
+            policy.violations.inc()
 
     @property
     def retry_after(self) -> int:
-        """Seconds after which the same request has room in every policy; 0 when allowed."""
-        waits = [self._answer[2 * at + 1] for at in self._violated_positions()]
-        return seconds_covering(max(waits, default=0))
+        """Return the seconds after which the same request would be allowed; 0 when it is now."""
+        waits = [self._result[2 * position + 1] for position in self._violated_positions()]
+        return whole_seconds(max(waits, default=0))
 
     def _violated_positions(self) -> tuple[int, ...]:
-        return tuple(at for at in self._plan.visible if self._answer[2 * at] < 0)
+        return tuple(
+            position for position in self._compiled.enforced if self._result[2 * position] < 0
+        )
 
     @property
     def headers(self) -> list[Header]:
-        """Header fields for the response.
+        """Return the header fields for the response.
 
-        A refusal speaks of the policies that refuse, so that `Retry-After` is never earlier than
-        the end of an effective window told beside it (section 6 of the draft). Where the true
-        count is unknown, only the policies are told.
+        A refusal reports the policies that refuse, so that `Retry-After` is never earlier than
+        the reset of a policy beside it (section 6 of the draft). While Redis is unavailable what
+        is left is unknown, and only the policies themselves are reported.
         """
-        plan = self._plan
-        positions = plan.visible
-        headers = [*plan.constant_headers]
+        compiled = self._compiled
+        positions = compiled.enforced
+        headers = [*compiled.constant_headers]
         if not self.allowed:
             headers.append((b"retry-after", b"%d" % self.retry_after))
             positions = self._violated_positions()
-        if not positions or not self.backend.knows:
+        if not positions or not self.backend.is_complete:
             return headers
-        answer, terms = self._answer, plan.terms
+        result, policies = self._result, compiled.policies
         items = []
         tightest, least, longest = positions[0], -1, 0
-        for at in positions:
-            left, wait = answer[2 * at], answer[2 * at + 1]
-            if left < 0:
-                left = -1 - left
-            items.append(terms[at].item % (left, -(-wait // MICROSECONDS)))
-            if least < 0 or left < least or (left == least and wait > longest):
-                tightest, least, longest = at, left, wait
-        resets_at = int(time.time() + longest / MICROSECONDS) + 1
+        for position in positions:
+            remaining, reset = result[2 * position], result[2 * position + 1]
+            if remaining < 0:
+                remaining = -1 - remaining
+            items.append(
+                policies[position].ratelimit_item
+                % (remaining, -(-reset // MICROSECONDS_PER_SECOND))
+            )
+            if least < 0 or remaining < least or (remaining == least and reset > longest):
+                tightest, least, longest = position, remaining, reset
+        resets_at = int(time.time() + longest / MICROSECONDS_PER_SECOND) + 1
         headers.append((b"ratelimit", items[0] if len(items) == 1 else b", ".join(items)))
-        headers.append(terms[tightest].limit_header)
+        headers.append(policies[tightest].limit_header)
         headers.append((b"x-ratelimit-remaining", b"%d" % least))
         headers.append((b"x-ratelimit-reset", b"%d" % resets_at))
         return headers
 
     def problem(self) -> TooManyRequests:
-        """The answer to a refused request; `headers` are sent beside it, not in it."""
+        """Return the problem details (429) for a refused request; `headers` are sent separately."""
         violated: dict[str, Any] = {"violated-policies": list(self.violated)}
         return TooManyRequests(**violated)
 
 
-def seconds_covering(microseconds: int) -> int:
-    """Whole seconds, rounded up: whoever waits them has waited long enough."""
-    return -(-microseconds // MICROSECONDS)
+def whole_seconds(microseconds: int) -> int:
+    """Convert microseconds to seconds, rounded up, so that a caller never waits too little."""
+    return -(-microseconds // MICROSECONDS_PER_SECOND)

@@ -1,32 +1,39 @@
-"""The limiter: may this request be served, and what is the caller told?
+"""Limit requests: check them against their policies and count those that are allowed.
 
-It knows the answer at once where it counts in its own memory, where Redis is away, or where the
-caller is already over a limit. Otherwise it asks Redis, once a request, whatever the number of
-policies.
+The limiter decides at once where it counts in its own memory, where Redis is unavailable, and where
+the caller is known to be over a limit. Otherwise it asks Redis, once for each request, whatever the
+number of policies.
 """
 
 import asyncio
 from typing import Self, cast
 
-from service_platform.ratelimit.decision import FALLBACK, MEMORY, REDIS, REFUSAL, Decision
-from service_platform.ratelimit.identity import Identity
-from service_platform.ratelimit.memory import MemoryStore
-from service_platform.ratelimit.plan import MICROSECONDS, Plan, Plans
+from service_platform.ratelimit.caller import RateLimitCaller
+from service_platform.ratelimit.compiled_policies import CompiledPolicies, PolicyCompiler
+from service_platform.ratelimit.decision import (
+    FALLBACK,
+    MEMORY,
+    REDIS,
+    REFUSAL_CACHE,
+    Decision,
+)
+from service_platform.ratelimit.effective_policy import MICROSECONDS_PER_SECOND
+from service_platform.ratelimit.memory_store import MemoryStore
+from service_platform.ratelimit.pending_hit import HitResult, PendingHit
 from service_platform.ratelimit.policy import Policy
-from service_platform.ratelimit.question import Answer, Question
 from service_platform.ratelimit.redis_store import RedisStore
-from service_platform.ratelimit.refusals import Refusal, Refusals
+from service_platform.ratelimit.refusal_cache import Refusal, RefusalCache
 from service_platform.resources import HealthCheckError
 from service_platform.settings import PlatformSettings
 
 
 class Limiter:
-    """Decides requests; a resource of the service.
+    """Limit the requests of a service (a resource of the application).
 
     Args:
-        redis: shared count; without it this process counts alone.
-        memory: the in-process store, also the fallback while Redis is away.
-        replicas: processes that share the limits while Redis is away.
+        redis: the shared counts; without it this process counts alone.
+        memory: the counts of this process, also the fallback while Redis is unavailable.
+        replicas: processes that share the limits while Redis is unavailable.
         shadow: decide and count, never refuse.
     """
 
@@ -43,30 +50,30 @@ class Limiter:
     ) -> None:
         self._redis = redis
         self._memory = memory or MemoryStore()
-        self._refusals = Refusals()
-        self._plans = Plans(replicas=replicas, shadow=shadow)
+        self._refusals = RefusalCache()
+        self._compiler = PolicyCompiler(replicas=replicas, shadow=shadow)
         self._loop: asyncio.AbstractEventLoop | None = None
 
     @classmethod
     def from_settings(cls, settings: PlatformSettings, redis: object | None = None) -> Self:
-        """The limiter a service's settings describe.
+        """Make the limiter that the settings of a service describe.
 
         Args:
-            settings: `RATE_LIMIT_*`, `REDIS_URL`.
-            redis: the service's Redis resource; a service without one counts in memory. The
-                limiter has a connection of its own: its time budget is another.
+            settings: `RATE_LIMIT_*` and `REDIS_URL`.
+            redis: the Redis resource of the service; a service without one counts in memory. The
+                limiter uses a connection of its own, with another time-out.
         """
         store = None
         if redis is not None and settings.rate_limit_backend == "redis":
             store = RedisStore(
                 settings.redis_url,
                 service=settings.project_name,
-                budget=settings.rate_limit_timeout_seconds,
+                timeout=settings.rate_limit_timeout_seconds,
             )
         return cls(store, replicas=settings.rate_limit_replicas, shadow=settings.rate_limit_shadow)
 
     async def start(self) -> None:
-        """Connect to Redis, where there is one. It may be away."""
+        """Connect to Redis, if it is used. It may be unavailable."""
         if self._redis is not None:
             self._loop = asyncio.get_running_loop()
             await self._redis.start()
@@ -77,68 +84,79 @@ class Limiter:
             await self._redis.stop()
 
     async def check(self) -> None:
-        """Say whether the shared count is in use."""
-        if self._redis is not None and not self._redis.usable:
+        """Check the health: whether the shared counts are in use.
+
+        Raises:
+            HealthCheckError: `redis_unavailable`.
+        """
+        if self._redis is not None and not self._redis.is_available:
             raise HealthCheckError("redis_unavailable")
 
-    def decide(
-        self, identity: Identity, policies: tuple[Policy, ...], cost: int = 1
-    ) -> Decision | asyncio.Future[Decision]:
-        """Decide all policies of a request together, all or nothing.
+    async def hit(
+        self, caller: RateLimitCaller, policies: tuple[Policy, ...], cost: int = 1
+    ) -> Decision:
+        """Check a request against its policies, and count it where all of them allow it.
 
         Args:
-            identity: who asks.
+            caller: whose quotas are used.
             policies: each with a name of its own.
             cost: multiplies the cost of each policy.
 
         Returns:
-            The decision where it is known at once, else a future of it that never fails.
+            Whether the request is allowed, and the header fields for its response.
         """
-        plan = self._plans.find(policies, identity.roles)
+        decision = self.hit_nowait(caller, policies, cost)
+        return decision if isinstance(decision, Decision) else await decision
+
+    def hit_nowait(
+        self, caller: RateLimitCaller, policies: tuple[Policy, ...], cost: int = 1
+    ) -> Decision | asyncio.Future[Decision]:
+        """Do the same as `hit` without a coroutine, which costs time where nothing is awaited.
+
+        Returns:
+            The decision where it is made at once, else a future of it, which never fails.
+        """
+        compiled = self._compiler.compile(policies, caller.roles)
         redis = self._redis
         if redis is None or not policies:
-            answer = self._memory.decide(plan.terms, identity, cost)
-            return Decision(plan, answer, MEMORY)
+            result = self._memory.hit(compiled.policies, caller, cost)
+            return Decision(compiled, result, MEMORY)
         if self._loop is None:  # not started
-            return self._by_itself(plan, identity, cost)
-        keys = redis.keys(plan.terms, identity)
+            return self._hit_fallback(compiled, caller, cost)
+        keys = redis.keys(compiled.policies, caller)
         now = self._loop.time()
         if self._refusals:
-            refused = self._remembered(plan, keys, cost, now)
+            refused = self._cached_refusal(compiled, keys, cost, now)
             if refused is not None:
                 return refused
-        if not redis.worth_asking:
-            return self._by_itself(plan, identity, cost)
-        return self._ask(plan, keys, identity, cost, now)
+        if not redis.is_partly_available:
+            return self._hit_fallback(compiled, caller, cost)
+        return self._hit_redis(compiled, keys, caller, cost, now)
 
-    async def take(
-        self, identity: Identity, policies: tuple[Policy, ...], cost: int = 1
-    ) -> Decision:
-        """`decide` for code that does not mind waiting in every case."""
-        answer = self.decide(identity, policies, cost)
-        return answer if isinstance(answer, Decision) else await answer
-
-    def _remembered(
-        self, plan: Plan, keys: tuple[str, ...], cost: int, now: float
+    def _cached_refusal(
+        self, compiled: CompiledPolicies, keys: tuple[str, ...], cost: int, now: float
     ) -> Decision | None:
-        """The refusal of an earlier request that holds for this one as well."""
-        for at, (term, key) in enumerate(zip(plan.terms, keys, strict=True)):
-            refusal = None if term.shadow else self._refusals.find(key, term, cost, now)
+        """Refuse a request for which the refusal of an earlier one still applies."""
+        for position, (policy, key) in enumerate(zip(compiled.policies, keys, strict=True)):
+            refusal = None if policy.shadow else self._refusals.get(key, policy, cost, now)
             if refusal is not None:
-                wait = int((refusal.until - now) * MICROSECONDS) + 1
-                return Decision(plan.only(at), [-1 - refusal.left, wait], REFUSAL)
+                retry_after = int((refusal.resets_at - now) * MICROSECONDS_PER_SECOND) + 1
+                result = [-1 - refusal.remaining, retry_after]
+                return Decision(compiled.only(position), result, REFUSAL_CACHE)
         return None
 
-    def _by_itself(self, plan: Plan, identity: Identity, cost: int) -> Decision:
-        """Decide with what this process alone has seen, at its part of the limit."""
-        answer = self._memory.decide(plan.local, identity, cost)
-        return Decision(plan, answer, FALLBACK)
+    def _hit_fallback(
+        self, compiled: CompiledPolicies, caller: RateLimitCaller, cost: int
+    ) -> Decision:
+        """Decide by the counts of this process, at its share of the limits."""
+        result = self._memory.hit(compiled.fallback, caller, cost)
+        return Decision(compiled, result, FALLBACK)
 
-    def _ask(
+    def _hit_redis(
         self,
-        plan: Plan,
+        compiled: CompiledPolicies,
         keys: tuple[str, ...],
-        identity: Identity,
+        caller: RateLimitCaller,
         cost: int,
         now: float,
     ) -> asyncio.Future[Decision]:
@@ -146,27 +164,29 @@ class Limiter:
         loop = cast("asyncio.AbstractEventLoop", self._loop)
         decided: asyncio.Future[Decision] = loop.create_future()
 
-        def resolve(question: Question, answer: Answer | None) -> None:
+        def resolve(hit: PendingHit, result: HitResult | None) -> None:
             if decided.done():  # the request was cancelled while it waited
                 return
-            if answer is None:
-                decided.set_result(self._by_itself(plan, identity, cost))
+            if result is None:
+                decided.set_result(self._hit_fallback(compiled, caller, cost))
                 return
-            decision = Decision(plan, answer, REDIS)
-            if not decision.allowed and not question.split:
-                self._remember(plan, question, answer, now)
+            decision = Decision(compiled, result, REDIS)
+            if not decision.allowed and not hit.is_cross_slot:
+                self._cache_refusals(compiled, hit, result, now)
             decided.set_result(decision)
 
-        redis.submit(Question(plan.terms, keys, cost, resolve))
+        redis.submit(PendingHit(compiled.policies, keys, cost, resolve))
         return decided
 
-    def _remember(self, plan: Plan, question: Question, answer: Answer, now: float) -> None:
-        holds_until = now + cast("RedisStore", self._redis).refusal_holds
-        for at in plan.visible:
-            left, wait = answer[2 * at], answer[2 * at + 1]
-            if left < 0:
-                term = plan.terms[at]
-                until = now + wait / MICROSECONDS
-                cost = term.cost * question.cost
-                refusal = Refusal(until, term.quota, cost, -1 - left, holds_until)
-                self._refusals.add(question.keys[at], refusal)
+    def _cache_refusals(
+        self, compiled: CompiledPolicies, hit: PendingHit, result: HitResult, now: float
+    ) -> None:
+        expires_at = now + cast("RedisStore", self._redis).refusal_ttl
+        for position in compiled.enforced:
+            remaining, retry_after = result[2 * position], result[2 * position + 1]
+            if remaining < 0:
+                policy = compiled.policies[position]
+                resets_at = now + retry_after / MICROSECONDS_PER_SECOND
+                cost = policy.cost * hit.cost
+                refusal = Refusal(resets_at, policy.quota, cost, -1 - remaining, expires_at)
+                self._refusals.add(hit.keys[position], refusal)

@@ -1,4 +1,4 @@
-"""What the limiter counts for Prometheus."""
+"""Define the Prometheus metrics of the rate limiter."""
 
 from typing import Final
 
@@ -30,7 +30,7 @@ call_duration: Final = Histogram(
     "Time from sending the checks of one turn of the event loop to their answer.",
     buckets=(0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25),
 )
-keys_forgotten: Final = Counter(
+keys_evicted: Final = Counter(
     "rate_limit_keys_forgotten_total",
     "Callers the in-process store forgot while they still counted, to stay within its memory.",
 )

@@ -1,6 +1,6 @@
-"""Policies: how much of what one caller may use, and how an endpoint declares its own.
+"""Declare rate limit policies: a quota for each caller, and the `@limit` decorator.
 
-A policy is only a description. `plan.py` turns the policies of a request into what is counted, and
+A policy is only a description. `compiled_policies.py` prepares the policies of a request, and
 `limiter.py` decides.
 """
 
@@ -16,8 +16,8 @@ By = Literal["account", "client", "address", "key"]
 Algorithm = Literal["sliding-window", "gcra"]
 Per = Literal["request", "message"]
 
-LARGEST_EXACT_QUOTA: Final = 10_000
-"""A sliding window remembers each unit (about 10 bytes in Redis); larger quotas default to GCRA."""
+MAX_SLIDING_WINDOW_QUOTA: Final = 10_000
+"""A sliding window stores each unit (about 10 bytes in Redis); larger quotas default to GCRA."""
 
 _is_name: Final = re.compile(r"[A-Za-z0-9._-]{1,64}").fullmatch
 _DECLARED: Final = "__rate_limit_policies__"
@@ -27,24 +27,28 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Policy:
-    """A quota for one kind of caller.
+    """Describe a quota: how many units each caller may use in a window.
 
     Attributes:
-        rate: units in any window of that length.
-        by: whose quota it is. `account` and `client` mean the address where nobody is
-            authenticated; `key` is a text the caller of the limiter gives.
-        algorithm: `sliding-window` is exact: no window ever sees more than the quota. `gcra` needs
-            constant memory and lets the quota refill evenly, so that a window which starts with a
-            full burst can see up to twice the quota.
-        cost: units one request takes.
+        rate: quota and window.
+        by: whose quota it is (the key function). `account` and `client` (the OAuth client) mean
+            the IP address where a request is not authenticated; `key` is a text given by the code
+            that calls the limiter.
+        algorithm: `sliding-window` is exact: no window ever contains more than the quota. `gcra`
+            needs constant memory and refills the quota evenly, so a window that starts with a full
+            burst can contain up to twice the quota.
+        cost: units that one request uses.
         tiers: other rates by role; of several that apply, the most generous.
         shadow: decide and count, never refuse.
-        name: identifies the policy in headers, metrics and problems. Policies of one service with
-            one name share one count.
-        fallback: rate of each process by itself while Redis is away; default: quota ÷ replicas.
+        name: identifies the policy in headers, metrics and problem details. Policies of one
+            service with the same name share one count.
+        fallback: rate of each process while Redis is unavailable; default: quota ÷ replicas.
         scope: where an unnamed policy was declared; keeps the counts of two endpoints apart.
         per: what is counted: requests (of a WebSocket its handshake), or the messages that a
             client sends over a WebSocket.
+
+    Raises:
+        ValueError: an attribute is invalid; the message says which.
     """
 
     rate: Rate
@@ -69,12 +73,12 @@ class Policy:
         if self.name and not _is_name(self.name):
             raise ValueError(f"name={self.name!r} must be 1 to 64 of A-Z a-z 0-9 . _ -")
         for rate in (self.rate, *self.tiers.values()):
-            rate.checked()
+            rate.validated()
             if not 1 <= self.cost <= rate.quota:
                 raise ValueError(f"cost={self.cost} must be 1 to the quota of {rate}.")
-            if self.algorithm == "sliding-window" and rate.quota > LARGEST_EXACT_QUOTA:
+            if self.algorithm == "sliding-window" and rate.quota > MAX_SLIDING_WINDOW_QUOTA:
                 raise ValueError(
-                    f"A sliding window counts up to {LARGEST_EXACT_QUOTA} exactly, not {rate}; "
+                    f"A sliding window counts up to {MAX_SLIDING_WINDOW_QUOTA} units, not {rate}; "
                     "use algorithm='gcra'."
                 )
 
@@ -92,13 +96,13 @@ class Policy:
         fallback: str | None = None,
         per: Per = "request",
     ) -> Self:
-        """Make a policy from rates in words; the rest is as the attributes of the class.
+        """Make a policy from rates as text; the other arguments are the attributes of the class.
 
-        Without an `algorithm` it is the exact sliding window, and GCRA where a quota is larger
-        than `LARGEST_EXACT_QUOTA`.
+        The default algorithm is the exact sliding window, and GCRA where a quota is larger than
+        `MAX_SLIDING_WINDOW_QUOTA`.
 
         Raises:
-            ValueError: a rate or an option makes no sense; the message says which.
+            ValueError: a rate or an option is invalid; the message says which.
         """
         parsed = Rate.parse(rate)
         parsed_tiers = {role: Rate.parse(text) for role, text in (tiers or {}).items()}
@@ -116,14 +120,14 @@ class Policy:
 
     @classmethod
     def service_wide(cls, settings: PlatformSettings) -> tuple[Self, ...]:
-        """The policies of every route of a service, from its settings."""
+        """Return the policies of all routes of a service, from its settings."""
         if not settings.rate_limit_enabled:
             return ()
         rate = Rate(settings.rate_limit_requests, settings.rate_limit_window_seconds)
         return (cls(rate=rate, algorithm=_default_algorithm(rate), name="default"),)
 
     def rate_for(self, roles: frozenset[str]) -> Rate:
-        """The rate for somebody with these roles."""
+        """Return the rate for a caller with these roles."""
         rates = [rate for role, rate in self.tiers.items() if role in roles]
         if not rates:
             return self.rate
@@ -141,7 +145,7 @@ class Policy:
 
 def _default_algorithm(*rates: Rate) -> Algorithm:
     largest = max(rate.quota for rate in rates)
-    return "sliding-window" if largest <= LARGEST_EXACT_QUOTA else "gcra"
+    return "sliding-window" if largest <= MAX_SLIDING_WINDOW_QUOTA else "gcra"
 
 
 def limit(
@@ -156,7 +160,9 @@ def limit(
     fallback: str | None = None,
     per: Per = "request",
 ) -> Callable[[F], F]:
-    """Limit an endpoint in addition to the service's own policies; may be repeated.
+    """Limit the rate of requests to an endpoint, in addition to the service's own policies.
+
+    The decorator may be repeated: a request is served if all policies allow it.
 
     ```python
     @router.post("/token")
@@ -176,7 +182,7 @@ def limit(
         per: see `Policy`.
 
     Raises:
-        ValueError: a rate or an option makes no sense; the message says which.
+        ValueError: a rate or an option is invalid; the message says which.
     """
     if isinstance(rate, Policy):
         policy = rate
@@ -186,14 +192,14 @@ def limit(
             shadow=shadow, name=name, fallback=fallback, per=per,
         )  # fmt: skip
 
-    def declare(endpoint: F) -> F:
+    def decorate(endpoint: F) -> F:
         declared = declared_policies(endpoint)
         named = policy if policy.name else _named_after(endpoint, policy, len(declared))
         # Decorators apply from the bottom up; the list reads as the source does.
         setattr(endpoint, _DECLARED, (named, *declared))
         return endpoint
 
-    return declare
+    return decorate
 
 
 def _named_after(endpoint: Callable[..., Any], policy: Policy, earlier: int) -> Policy:
@@ -207,6 +213,6 @@ def _named_after(endpoint: Callable[..., Any], policy: Policy, earlier: int) -> 
 
 
 def declared_policies(endpoint: Callable[..., Any]) -> tuple[Policy, ...]:
-    """What `@limit` declared on an endpoint, in the order of the source."""
+    """Return the policies that `@limit` declared on an endpoint, in the order of the source."""
     declared: tuple[Policy, ...] = getattr(endpoint, _DECLARED, ())
     return declared

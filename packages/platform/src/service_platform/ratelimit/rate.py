@@ -1,10 +1,10 @@
-"""A rate as people write it: `"100/minute"`, `"5 per 10 seconds"`, `"10000/2h"`."""
+"""Parse rates such as `"100/minute"`, `"5 per 10 seconds"` and `"10000/2h"`."""
 
 import re
 from typing import Final, NamedTuple, Self
 
-LONGEST_WINDOW_SECONDS: Final = 31 * 86_400
-LARGEST_QUOTA: Final = 10_000_000
+MAX_WINDOW_SECONDS: Final = 31 * 86_400
+MAX_QUOTA: Final = 10_000_000
 
 _UNITS: Final = {
     "s": 1, "sec": 1, "second": 1, "seconds": 1,
@@ -18,35 +18,35 @@ _parse: Final = re.compile(
 
 
 class Rate(NamedTuple):
-    """So many units in any window of so many seconds."""
+    """Hold a quota of units and the length of the window in which they may be used."""
 
     quota: int
     window_seconds: int
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Read a rate such as `100/minute`.
+        """Parse a rate such as `100/minute`.
 
         Raises:
-            ValueError: it is not a rate, or it is beyond what the limiter counts exactly.
+            ValueError: it is not a rate, or its quota or window is out of range.
         """
         match = _parse(text)
         seconds = _UNITS.get(match[3].lower()) if match else None
         if match is None or seconds is None:
             raise ValueError(f"{text!r} is not a rate; write it as '100/minute' or '5/10 seconds'.")
-        return cls(int(match[1]), int(match[2] or 1) * seconds).checked()
+        return cls(int(match[1]), int(match[2] or 1) * seconds).validated()
 
-    def checked(self) -> Self:
-        """The rate itself.
+    def validated(self) -> Self:
+        """Return this rate, if the limiter can enforce it.
 
         Raises:
             ValueError: the quota or the window is out of range.
         """
-        if not 1 <= self.quota <= LARGEST_QUOTA:
-            raise ValueError(f"A quota must be 1 to {LARGEST_QUOTA}, not {self.quota}.")
-        if not 1 <= self.window_seconds <= LONGEST_WINDOW_SECONDS:
+        if not 1 <= self.quota <= MAX_QUOTA:
+            raise ValueError(f"A quota must be 1 to {MAX_QUOTA}, not {self.quota}.")
+        if not 1 <= self.window_seconds <= MAX_WINDOW_SECONDS:
             raise ValueError(
-                f"A window must be 1 s to {LONGEST_WINDOW_SECONDS} s, not {self.window_seconds} s."
+                f"A window must be 1 s to {MAX_WINDOW_SECONDS} s, not {self.window_seconds} s."
             )
         return self
 

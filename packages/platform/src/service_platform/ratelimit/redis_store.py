@@ -1,7 +1,7 @@
-"""Counts shared by all processes, in Redis or Valkey: one script call a turn of the event loop.
+"""Store rate limit counts in Redis or Valkey, shared by all processes.
 
-Questions that arrive in one turn wait for its end and travel together, in a cluster those of one
-slot. The server decides them one after the other on its own clock.
+All hits of one turn of the event loop are sent together as one script call, in a cluster one for
+each hash slot. The server decides them one after the other, on its own clock.
 """
 
 import asyncio
@@ -13,71 +13,77 @@ from typing import Final, cast
 import hiredis
 from pydantic import SecretStr
 
-from service_platform.ratelimit.circuit_breaker import CircuitBreaker, kind_of
-from service_platform.ratelimit.cluster import REFUSAL_HOLDS_SECONDS, Cluster
-from service_platform.ratelimit.identity import Identity, plain
+from service_platform.ratelimit.caller import RateLimitCaller, key_part
+from service_platform.ratelimit.circuit_breaker import CircuitBreaker, error_kind
+from service_platform.ratelimit.cluster import Cluster
+from service_platform.ratelimit.compiled_policies import CompiledPolicies
+from service_platform.ratelimit.effective_policy import EffectivePolicy
+from service_platform.ratelimit.lua_scripts import HIT, LuaScript
 from service_platform.ratelimit.metrics import call_duration, redis_errors
-from service_platform.ratelimit.plan import Plan, Term
-from service_platform.ratelimit.policy import Policy
-from service_platform.ratelimit.question import Question
-from service_platform.ratelimit.redis_connection import (
-    Address,
+from service_platform.ratelimit.pending_hit import PendingHit
+from service_platform.ratelimit.pipelined_connection import (
     OverdueError,
-    RedisConnection,
+    PipelinedConnection,
     Reply,
+    discard_reply,
+    encode_command,
 )
-from service_platform.ratelimit.script import DECIDE, Script
+from service_platform.ratelimit.policy import Policy
+from service_platform.ratelimit.redis_address import RedisAddress
 from service_platform.redis_connection import unsupported
 from service_platform.resources import StartError
 
-MOST_IN_ONE_CALL: Final = 128
-"""A script holds up the server while it runs: some microseconds for each key."""
+MAX_HITS_PER_CALL: Final = 128
+"""A script blocks the server while it runs, for some microseconds for each key."""
 
-CONNECT_WAIT_SECONDS: Final = 1.0
-MOST_REDIRECTS: Final = 3
+CONNECT_TIMEOUT_SECONDS: Final = 1.0
+MAX_REDIRECTS: Final = 3
 
-_ABOUT_ONE_CALL: Final = frozenset({"ERR", "WRONGTYPE", "ASK", "TRYAGAIN", "BUSY"})
-"""Errors that say nothing about the next call."""
+CLUSTER_REFUSAL_TTL_SECONDS: Final = 1.0
+"""In a cluster, units that another request holds until its rollback come back before the reset."""
 
-_ABOUT_ONE_SLOT: Final = frozenset({"MOVED", "CLUSTERDOWN"})
-"""Errors that in a cluster say nothing about the node; elsewhere it is the wrong server."""
+_ERRORS_OF_ONE_CALL: Final = frozenset({"ERR", "WRONGTYPE", "ASK", "TRYAGAIN", "BUSY"})
+"""Error codes that say nothing about the next call."""
 
-_ASKING: Final = b"*1\r\n$6\r\nASKING\r\n"
+_ERRORS_OF_ONE_SLOT: Final = frozenset({"MOVED", "CLUSTERDOWN"})
+"""Error codes that say nothing about the node in a cluster; elsewhere it is the wrong server."""
+
+_ASKING: Final = encode_command("ASKING")
 
 
 class RedisStore:
-    """The limiter's side of one Redis or one cluster.
+    """Count hits in one Redis server or one Redis Cluster.
 
     Args:
-        url: as redis-py reads it; whether it is a cluster is found out.
-        service: keeps the counts of services apart that share a Redis.
-        budget: seconds an answer may take.
-        script: decides.
+        url: as redis-py parses it; whether it is a cluster is detected.
+        service: name of the service; services that share a Redis count apart.
+        timeout: seconds that a reply may take.
+        script: decides hits.
     """
 
     def __init__(
-        self, url: SecretStr, *, service: str, budget: float, script: Script = DECIDE
+        self, url: SecretStr, *, service: str, timeout: float, script: LuaScript = HIT
     ) -> None:
-        self._service = plain(service)
+        self._service = key_part(service)
         self._script = script
-        self._budget = budget
+        self._timeout = timeout
         self._seed = CircuitBreaker(
-            Address.of_url(url), budget=budget, introduce=self._introduce_seed
+            RedisAddress.from_url(url), timeout=timeout, handshake=self._handshake_with_seed
         )
         self._cluster: Cluster | None = None
         self._mode = ""
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._pending: list[Question] = []
+        self._pending: list[PendingHit] = []
 
     async def start(self) -> None:
-        """Connect, and wait a moment for it; Redis may as well be away.
+        """Connect, and wait a moment for it. Redis may be unavailable.
 
         Raises:
-            StartError: the address is a Sentinel's.
+            StartError: the address is that of a Sentinel.
         """
         self._loop = asyncio.get_running_loop()
-        self._seed.begin()
-        await self._seed.first_try(CONNECT_WAIT_SECONDS)
+        self._seed.start()
+        await self._seed.wait_for_first_attempt(CONNECT_TIMEOUT_SECONDS)
         if self._mode == "sentinel":
             await self.stop()
             raise StartError(unsupported("sentinel"))
@@ -90,33 +96,41 @@ class RedisStore:
         await self._seed.stop()
 
     @property
-    def usable(self) -> bool:
-        """Whether decisions can be had at once; in a cluster, for every caller."""
+    def is_available(self) -> bool:
+        """Return whether Redis decides now, in a cluster for every caller."""
         if self._cluster is not None:
-            return self._cluster.usable
-        return self._seed.usable
+            return self._cluster.is_available
+        return self._seed.is_closed
 
     @property
-    def refusal_holds(self) -> float:
-        """Seconds for which a refusal is certain, as far as its reset is not earlier."""
-        return math.inf if self._cluster is None else REFUSAL_HOLDS_SECONDS
+    def is_partly_available(self) -> bool:
+        """Return whether Redis decides now, in a cluster possibly just for some callers."""
+        return self._cluster is not None or self._seed.is_closed
 
     @property
-    def worth_asking(self) -> bool:
-        """Whether some decisions can be had."""
-        return self._cluster is not None or self._seed.usable
+    def refusal_ttl(self) -> float:
+        """Return for how many seconds a refusal may be cached, if its reset is not earlier."""
+        return math.inf if self._cluster is None else CLUSTER_REFUSAL_TTL_SECONDS
 
-    def keys(self, terms: tuple[Term, ...], identity: Identity) -> tuple[str, ...]:
-        """The keys of a caller. What stands in braces is the same for all that go by one thing."""
+    def keys(
+        self, policies: tuple[EffectivePolicy, ...], caller: RateLimitCaller
+    ) -> tuple[str, ...]:
+        """Return the Redis keys of a caller.
+
+        Braces delimit the hash tag, so all keys with the same `by` are in one slot of a cluster.
+        """
         service = self._service
         return tuple(
-            [f"rl:{{{service}:{identity.counted_by(term.by)}}}:{term.key}" for term in terms]
+            [
+                f"rl:{{{service}:{caller.key_for(policy.by)}}}:{policy.counter_key}"
+                for policy in policies
+            ]
         )
 
-    def submit(self, question: Question) -> None:
-        """Ask at the end of this turn of the event loop."""
+    def submit(self, hit: PendingHit) -> None:
+        """Send a hit at the end of this turn of the event loop, together with all others."""
         pending = self._pending
-        pending.append(question)
+        pending.append(hit)
         if len(pending) == 1:
             assert self._loop is not None, "start() comes first"  # noqa: S101
             self._loop.call_soon(self._flush)
@@ -126,127 +140,120 @@ class RedisStore:
         if self._cluster is None:
             self._send_all(self._seed, pending)
             return
-        for slot, questions in self._cluster.by_slot(pending).items():
-            self._send_all(self._cluster.breaker_of(slot), questions)
+        for slot, hits in self._cluster.group_by_slot(pending).items():
+            self._send_all(self._cluster.node_for_slot(slot), hits)
 
-    def _send_all(self, breaker: CircuitBreaker | None, questions: Sequence[Question]) -> None:
-        for at in range(0, len(questions), MOST_IN_ONE_CALL):
-            chunk = questions[at : at + MOST_IN_ONE_CALL]
-            if breaker is None:
-                self._give_up(chunk)
+    def _send_all(self, node: CircuitBreaker | None, hits: Sequence[PendingHit]) -> None:
+        for start in range(0, len(hits), MAX_HITS_PER_CALL):
+            batch = hits[start : start + MAX_HITS_PER_CALL]
+            if node is None:
+                self._resolve_without_result(batch)
             else:
-                self._send(breaker, chunk)
+                self._send(node, batch)
 
     def _send(
         self,
-        breaker: CircuitBreaker,
-        questions: Sequence[Question],
+        node: CircuitBreaker,
+        hits: Sequence[PendingHit],
         *,
-        with_text: bool = False,
+        with_source: bool = False,
         asking: bool = False,
         redirects: int = 0,
     ) -> None:
         sent = time.perf_counter()
 
-        def done(reply: Reply) -> None:
+        def on_reply(reply: Reply) -> None:
             if isinstance(reply, list):
                 call_duration.observe(time.perf_counter() - sent)
-                _hand_out(questions, reply)
+                _resolve_all(hits, reply)
             elif isinstance(reply, hiredis.ReplyError):
-                self._correct(breaker, questions, reply, with_text, redirects)
+                self._handle_error(node, hits, reply, with_source, redirects)
             else:
-                self._give_up(questions)
+                self._resolve_without_result(hits)
 
         if asking:
-            breaker.call(_ASKING, _ignore)
-        breaker.call(self._script.command(questions, with_text=with_text), done)
+            node.send(_ASKING, discard_reply)
+        node.send(self._script.command(hits, with_source=with_source), on_reply)
 
-    def _correct(
+    def _handle_error(
         self,
-        breaker: CircuitBreaker,
-        questions: Sequence[Question],
+        node: CircuitBreaker,
+        hits: Sequence[PendingHit],
         error: hiredis.ReplyError,
-        with_text: bool,
+        with_source: bool,
         redirects: int,
     ) -> None:
-        """Ask again where the error tells how; nothing was counted by a call that failed so."""
-        kind = kind_of(error)
+        """Retry after NOSCRIPT, MOVED and ASK; a call that failed with them has counted nothing."""
+        kind = error_kind(error)
         redis_errors.labels(kind).inc()
-        if kind == "NOSCRIPT" and not with_text:
-            self._send(breaker, questions, with_text=True, redirects=redirects)
+        if kind == "NOSCRIPT" and not with_source:
+            self._send(node, hits, with_source=True, redirects=redirects)
             return
-        if kind in {"MOVED", "ASK"} and self._cluster is not None and redirects < MOST_REDIRECTS:
-            target = self._cluster.moved(error)
+        if kind in {"MOVED", "ASK"} and self._cluster is not None and redirects < MAX_REDIRECTS:
+            target = self._cluster.redirect(error)
             if target is not None:
-                self._send(target, questions, asking=kind == "ASK", redirects=redirects + 1)
+                self._send(target, hits, asking=kind == "ASK", redirects=redirects + 1)
                 return
-        elif kind not in _ABOUT_ONE_CALL and not (self._cluster and kind in _ABOUT_ONE_SLOT):
-            breaker.report(error)
-        self._give_up(questions)
+        elif kind not in _ERRORS_OF_ONE_CALL and not (
+            self._cluster and kind in _ERRORS_OF_ONE_SLOT
+        ):
+            node.trip(error)
+        self._resolve_without_result(hits)
 
-    def _give_up(self, questions: Sequence[Question]) -> None:
-        for question in questions:
-            question.resolve(question, None)
+    def _resolve_without_result(self, hits: Sequence[PendingHit]) -> None:
+        for hit in hits:
+            hit.resolve(hit, None)
 
-    async def _introduce_seed(self, connection: RedisConnection) -> None:
-        """Greet the node of the URL and find out whether it belongs to a cluster."""
-        self._mode = await _greet(connection, self._seed.address)
+    async def _handshake_with_seed(self, connection: PipelinedConnection) -> None:
+        """Authenticate with the node of the URL, and detect whether it belongs to a cluster."""
+        self._mode = await _handshake(connection, self._seed.address)
         if self._mode != "cluster":
-            await self._prove_writable(connection)
+            await self._require_writable(connection)
             return
         if self._cluster is None:
-            self._cluster = Cluster(self._seed, budget=self._budget, introduce=self._introduce_node)
+            self._cluster = Cluster(
+                self._seed, timeout=self._timeout, handshake=self._handshake_with_node
+            )
         await self._cluster.start(connection)
 
-    async def _introduce_node(self, connection: RedisConnection) -> None:
-        await _greet(connection, self._seed.address)
-        await connection.ask("SCRIPT", "LOAD", self._script.text)
+    async def _handshake_with_node(self, connection: PipelinedConnection) -> None:
+        await _handshake(connection, self._seed.address)
+        await connection.execute("SCRIPT", "LOAD", self._script.source)
 
-    async def _prove_writable(self, connection: RedisConnection) -> None:
-        """Decide something: a replica or a full server greets politely, but cannot count."""
+    async def _require_writable(self, connection: PipelinedConnection) -> None:
+        """Count a hit, because a replica and a full server accept connections but no writes."""
         probe = Policy.parse("10000/second", algorithm="gcra", name="probe")
-        answered: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
-
-        def done(reply: Reply) -> None:
-            if not answered.done():
-                answered.set_result(reply)
-
-        terms = Plan((probe,)).terms
-        question = Question(terms, self.keys(terms, Identity("")), 1, lambda *_: None)
-        connection.send(self._script.command([question], with_text=True), done)
-        reply = await answered
-        if isinstance(reply, Exception):
-            raise reply
+        policies = CompiledPolicies((probe,)).policies
+        keys = self.keys(policies, RateLimitCaller(""))
+        hit = PendingHit(policies, keys, 1, lambda *_: None)
+        reply = await connection.execute_encoded(self._script.command([hit], with_source=True))
         if not isinstance(reply, list):
-            raise OverdueError("Redis answered something else.")
+            raise OverdueError("Redis did not reply to the probe with a list.")
 
 
-def _hand_out(questions: Sequence[Question], reply: list[int]) -> None:
-    clock, at = reply[0], 1
-    for question in questions:
-        end = at + 2 * len(question.terms)
-        question.clock = clock
-        question.resolve(question, reply[at:end])
-        at = end
+def _resolve_all(hits: Sequence[PendingHit], reply: list[int]) -> None:
+    """Give each hit its part of the script's reply."""
+    server_time, start = reply[0], 1
+    for hit in hits:
+        end = start + 2 * len(hit.policies)
+        hit.server_time = server_time
+        hit.resolve(hit, reply[start:end])
+        start = end
 
 
-async def _greet(connection: RedisConnection, address: Address) -> str:
-    """Authenticate, choose the database; returns the server's mode.
+async def _handshake(connection: PipelinedConnection, address: RedisAddress) -> str:
+    """Authenticate and select the database; returns the mode of the server (HELLO).
 
     Raises:
-        hiredis.ReplyError: the password is wrong, or the user may not do that.
-        OSError: there is no answer.
+        hiredis.ReplyError: the password is wrong, or the user lacks permission.
+        OSError: there is no reply.
     """
-    login: tuple[str, ...] = ()
+    auth: tuple[str, ...] = ()
     if address.password is not None:
-        login = ("AUTH", address.username or "default", address.password.get_secret_value())
-    hello = cast("list[object]", await connection.ask("HELLO", 2, *login))
-    facts = dict(zip(hello[::2], hello[1::2], strict=True))
+        auth = ("AUTH", address.username or "default", address.password.get_secret_value())
+    hello = cast("list[object]", await connection.execute("HELLO", 2, *auth))
+    properties = dict(zip(hello[::2], hello[1::2], strict=True))
     if address.database:
-        await connection.ask("SELECT", address.database)
-    mode = facts.get(b"mode", b"standalone")
+        await connection.execute("SELECT", address.database)
+    mode = properties.get(b"mode", b"standalone")
     return mode.decode() if isinstance(mode, bytes) else str(mode)
-
-
-def _ignore(_: Reply) -> None:
-    """The reply of `ASKING` says nothing."""

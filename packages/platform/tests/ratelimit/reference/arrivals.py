@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from hypothesis import strategies as st
 
 from service_platform.ratelimit import Policy, Rate
-from service_platform.ratelimit.plan import Plan
+from service_platform.ratelimit.compiled_policies import CompiledPolicies
 
 KEYS = ("10.0.0.1", "10.0.0.2")
 START = 1_764_000_000_000_000
@@ -52,8 +52,8 @@ def policies() -> st.SearchStrategy[tuple[Policy, ...]]:
     )
 
 
-def plans() -> st.SearchStrategy[Plan]:
-    return policies().map(Plan)
+def compiled_policies() -> st.SearchStrategy[CompiledPolicies]:
+    return policies().map(CompiledPolicies)
 
 
 def arrivals() -> st.SearchStrategy[list[Arrival]]:

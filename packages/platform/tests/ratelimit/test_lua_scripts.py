@@ -1,34 +1,34 @@
 from typing import Any, cast
 
 import pytest
-from arrivals import START, Arrival, arrivals, longest_wait, plans
+from arrivals import START, Arrival, arrivals, compiled_policies, longest_wait
 from hypothesis import HealthCheck, given, settings
 from redis import Redis
-from slow_limiter import SlowLimiter
+from reference_limiter import ReferenceLimiter
 
 from service_platform.ratelimit import Policy
-from service_platform.ratelimit.plan import Plan
-from service_platform.ratelimit.question import Question
-from service_platform.ratelimit.script import DECIDE, UNDO, Script
+from service_platform.ratelimit.compiled_policies import CompiledPolicies
+from service_platform.ratelimit.lua_scripts import HIT, ROLLBACK, LuaScript
+from service_platform.ratelimit.pending_hit import PendingHit
 
 CLOCK = "local clock = call('TIME')\nlocal now = clock[1] * 1000000 + clock[2]\n"
 
 
-def with_a_clock_of_the_test() -> Script:
-    assert DECIDE.text.count(CLOCK) == 1
-    return Script(DECIDE.text.replace(CLOCK, "local now = tonumber(call('GET', 'clock'))\n"))
+def with_a_clock_of_the_test() -> LuaScript:
+    assert HIT.source.count(CLOCK) == 1
+    return LuaScript(HIT.source.replace(CLOCK, "local now = tonumber(call('GET', 'clock'))\n"))
 
 
 class ScriptedRedis:
     """Sends the limiter's own bytes to a real server."""
 
-    def __init__(self, redis: Redis, script: Script) -> None:
+    def __init__(self, redis: Redis, script: LuaScript) -> None:
         self.redis = redis
         self.script = script
         self.connection = redis.connection_pool.get_connection()
 
-    def decide(self, *questions: Question) -> list[int]:
-        command = [self.script.command(questions, with_text=True)]
+    def hit(self, *hits: PendingHit) -> list[int]:
+        command = [self.script.command(hits, with_source=True)]
         self.connection.send_packed_command(command)  # type: ignore[no-untyped-call]
         reply = self.connection.read_response()
         assert isinstance(reply, list), reply
@@ -40,21 +40,21 @@ def scripted(redis: Redis) -> ScriptedRedis:
     return ScriptedRedis(redis, with_a_clock_of_the_test())
 
 
-def question(plan: Plan, who: str, cost: int) -> Question:
-    keys = tuple(f"rl:{{{who}}}:{term.key}" for term in plan.terms)
-    return Question(plan.terms, keys, cost, lambda *_: None)
+def pending_hit(compiled: CompiledPolicies, who: str, cost: int) -> PendingHit:
+    keys = tuple(f"rl:{{{who}}}:{policy.counter_key}" for policy in compiled.policies)
+    return PendingHit(compiled.policies, keys, cost, lambda *_: None)
 
 
 @settings(
     max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
-@given(plan=plans(), pattern=arrivals())
+@given(compiled=compiled_policies(), pattern=arrivals())
 def test_it_answers_as_the_slow_model_at_any_arrival_pattern(
-    scripted: ScriptedRedis, plan: Plan, pattern: list[Arrival]
+    scripted: ScriptedRedis, compiled: CompiledPolicies, pattern: list[Arrival]
 ) -> None:
     """Requests of one moment travel in one call, as they do in a turn of the event loop."""
     scripted.redis.flushdb()
-    model = SlowLimiter()
+    model = ReferenceLimiter()
     now = START
     told = 0
     together: list[Arrival] = []
@@ -64,10 +64,10 @@ def test_it_answers_as_the_slow_model_at_any_arrival_pattern(
             continue
         now += together[0].pause(told)
         scripted.redis.set("clock", now)
-        answer = scripted.decide(*(question(plan, one.key, one.cost) for one in together))
+        answer = scripted.hit(*(pending_hit(compiled, one.key, one.cost) for one in together))
         expected = [now]
         for one in together:
-            expected += model.decide(plan.terms, one.key, one.cost, now)
+            expected += model.hit(compiled.policies, one.key, one.cost, now)
         assert answer == expected
         told = longest_wait(answer[1:]) or told
         together = []
@@ -79,7 +79,7 @@ def test_everything_it_keeps_expires(scripted: ScriptedRedis) -> None:
         Policy.parse("5/hour", name="b", algorithm="gcra"),
     ]
     scripted.redis.set("clock", START)
-    scripted.decide(question(Plan(policies), "x", 2))
+    scripted.hit(pending_hit(CompiledPolicies(policies), "x", 2))
     left = {
         key.decode(): scripted.redis.pttl(key)
         for key in cast("list[bytes]", scripted.redis.keys("rl:*"))
@@ -90,58 +90,60 @@ def test_everything_it_keeps_expires(scripted: ScriptedRedis) -> None:
 
 def test_a_large_quota_is_refilled_without_rounding(scripted: ScriptedRedis) -> None:
     """7 units a second are one each 142857.142… microseconds: a thousand seconds give 7000."""
-    plan = Plan([Policy.parse("7/second", name="a", algorithm="gcra")])
+    compiled = CompiledPolicies([Policy.parse("7/second", name="a", algorithm="gcra")])
     admitted = 0
     now = START
     for _ in range(200):
         now += 5_000_000
         scripted.redis.set("clock", now)
-        answer = scripted.decide(*[question(plan, "x", 1) for _ in range(9)])
+        answer = scripted.hit(*[pending_hit(compiled, "x", 1) for _ in range(9)])
         admitted += sum(left >= 0 for left in answer[1::2])
     assert admitted == 200 * 7
 
 
 def test_a_cost_of_thousands_of_units_is_counted(scripted: ScriptedRedis) -> None:
-    plan = Plan([Policy.parse("10000/minute", name="a")])
+    compiled = CompiledPolicies([Policy.parse("10000/minute", name="a")])
     scripted.redis.set("clock", START)
-    assert scripted.decide(question(plan, "x", 9_999))[1] == 1
-    assert scripted.decide(question(plan, "x", 2))[1:] == [-2, 60_000_000]
+    assert scripted.hit(pending_hit(compiled, "x", 9_999))[1] == 1
+    assert scripted.hit(pending_hit(compiled, "x", 2))[1:] == [-2, 60_000_000]
     scripted.redis.set("clock", START + 60_000_000)
-    assert scripted.decide(question(plan, "x", 10_000))[1] == 0
+    assert scripted.hit(pending_hit(compiled, "x", 10_000))[1] == 0
 
 
 @pytest.mark.parametrize("algorithm", ["sliding-window", "gcra"])
 def test_what_was_taken_can_be_taken_back(scripted: ScriptedRedis, algorithm: Any) -> None:
-    plan = Plan([Policy.parse("7/minute", name="a", algorithm=algorithm)])
+    compiled = CompiledPolicies([Policy.parse("7/minute", name="a", algorithm=algorithm)])
     scripted.redis.set("clock", START)
-    before = scripted.decide(question(plan, "x", 2))
+    before = scripted.hit(pending_hit(compiled, "x", 2))
     scripted.redis.set("clock", START + 10)
-    scripted.decide(question(plan, "x", 3))
-    argument = plan.terms[0].packed(3).split(b"\r\n", 1)[1][:-2]
-    scripted.redis.eval(UNDO, 1, f"rl:{{x}}:{plan.terms[0].key}", START + 10, argument)
+    scripted.hit(pending_hit(compiled, "x", 3))
+    argument = compiled.policies[0].encode(3).split(b"\r\n", 1)[1][:-2]
+    scripted.redis.eval(
+        ROLLBACK, 1, f"rl:{{x}}:{compiled.policies[0].counter_key}", START + 10, argument
+    )
     scripted.redis.set("clock", START)
     assert before[1] == 5
-    assert scripted.decide(question(plan, "x", 1))[1] == 4
+    assert scripted.hit(pending_hit(compiled, "x", 1))[1] == 4
 
 
 def test_a_fraction_of_a_microsecond_too_early_is_too_early(scripted: ScriptedRedis) -> None:
     """Of 3 units a second the first is back after 333333.33 microseconds, not after 333333."""
-    plan = Plan([Policy.parse("3/second", name="a", algorithm="gcra")])
+    compiled = CompiledPolicies([Policy.parse("3/second", name="a", algorithm="gcra")])
     scripted.redis.set("clock", START)
-    scripted.decide(*[question(plan, "x", 1) for _ in range(3)])
+    scripted.hit(*[pending_hit(compiled, "x", 1) for _ in range(3)])
     scripted.redis.set("clock", START + 333_333)
-    assert scripted.decide(question(plan, "x", 1))[1:] == [-1, 1]
+    assert scripted.hit(pending_hit(compiled, "x", 1))[1:] == [-1, 1]
     scripted.redis.set("clock", START + 333_334)
-    assert scripted.decide(question(plan, "x", 1))[1] == 0
+    assert scripted.hit(pending_hit(compiled, "x", 1))[1] == 0
 
 
 def test_a_check_does_the_same_work_however_full_the_window_is(scripted: ScriptedRedis) -> None:
-    plan = Plan([Policy.parse("10000/minute", name="a")])
+    compiled = CompiledPolicies([Policy.parse("10000/minute", name="a")])
     scripted.redis.set("clock", START)
-    scripted.decide(question(plan, "x", 9_000))
+    scripted.hit(pending_hit(compiled, "x", 9_000))
     scripted.redis.config_resetstat()
     scripted.redis.set("clock", START + 1)
-    scripted.decide(question(plan, "x", 1))
+    scripted.hit(pending_hit(compiled, "x", 1))
     stats = cast("dict[str, dict[str, int]]", scripted.redis.info("commandstats"))
     work = {name.removeprefix("cmdstat_"): each["calls"] for name, each in stats.items()}
     on_the_list = {name: calls for name, calls in work.items() if name[0] in "lr"}
@@ -149,14 +151,14 @@ def test_a_check_does_the_same_work_however_full_the_window_is(scripted: Scripte
 
 
 def test_a_unit_takes_about_ten_bytes(scripted: ScriptedRedis) -> None:
-    plan = Plan([Policy.parse("10000/minute", name="a")])
+    compiled = CompiledPolicies([Policy.parse("10000/minute", name="a")])
     scripted.redis.set("clock", START)
-    scripted.decide(question(plan, "x", 1))
-    key = f"rl:{{x}}:{plan.terms[0].key}"
+    scripted.hit(pending_hit(compiled, "x", 1))
+    key = f"rl:{{x}}:{compiled.policies[0].counter_key}"
     small = cast("int", scripted.redis.memory_usage(key))
     for step in range(1, 100):
         scripted.redis.set("clock", START + step * 1_000)
-        scripted.decide(question(plan, "x", 99))
+        scripted.hit(pending_hit(compiled, "x", 99))
     large = cast("int", scripted.redis.memory_usage(key))
     assert small < 200
     assert (large - small) / (99 * 99) < 13

@@ -12,7 +12,7 @@ import pytest
 import uvloop
 from pydantic import SecretStr
 
-from service_platform.ratelimit import Decision, Identity, Limiter, Policy, RedisStore
+from service_platform.ratelimit import Decision, Limiter, Policy, RateLimitCaller, RedisStore
 from service_testing.ports import free_port
 from service_testing.valkey import LocalValkey
 
@@ -20,8 +20,8 @@ BACK_WITHIN_SECONDS = 2.0
 PLENTY = (Policy.parse("10000/minute", name="plenty", by="address"),)
 
 
-def limiter_on(url: str, *, replicas: int = 1, budget: float = 0.1) -> Limiter:
-    return Limiter(RedisStore(SecretStr(url), service="x", budget=budget), replicas=replicas)
+def limiter_on(url: str, *, replicas: int = 1, timeout: float = 0.1) -> Limiter:
+    return Limiter(RedisStore(SecretStr(url), service="x", timeout=timeout), replicas=replicas)
 
 
 class Load:
@@ -38,7 +38,7 @@ class Load:
         loop = asyncio.get_running_loop()
         while True:
             before = loop.time()
-            decision = await self.limiter.take(Identity(address), PLENTY)
+            decision = await self.limiter.hit(RateLimitCaller(address), PLENTY)
             self.longest = max(self.longest, loop.time() - before)
             assert isinstance(decision, Decision)
             self.backends[decision.backend.name] += 1
@@ -88,7 +88,7 @@ async def test_redis_killed_and_restarted_fails_no_check_and_is_used_again(
 async def test_a_frozen_redis_costs_each_request_the_budget_at_most_and_then_none_at_all(
     own_redis: LocalValkey,
 ) -> None:
-    async with load_on(limiter_on(own_redis.url, budget=0.5)) as load:
+    async with load_on(limiter_on(own_redis.url, timeout=0.5)) as load:
         await load.reaches("redis", 5)
         own_redis.pause()
         try:
@@ -133,8 +133,8 @@ async def test_without_redis_each_replica_allows_its_part() -> None:
             Policy.parse("20/minute", name="api", by="address"),
             Policy.parse("10/minute", name="login", by="address", fallback="2/minute"),
         )
-        api = [await limiter.take(Identity("192.0.2.1"), policies[:1]) for _ in range(8)]
-        login = [await limiter.take(Identity("192.0.2.2"), policies) for _ in range(4)]
+        api = [await limiter.hit(RateLimitCaller("192.0.2.1"), policies[:1]) for _ in range(8)]
+        login = [await limiter.hit(RateLimitCaller("192.0.2.2"), policies) for _ in range(4)]
         assert [decision.allowed for decision in api] == [True] * 5 + [False] * 3
         assert [decision.allowed for decision in login] == [True] * 2 + [False] * 2
         assert login[-1].violated == ("login",)
@@ -197,14 +197,14 @@ class Way:
 
 async def test_under_constant_load_each_answer_has_the_whole_budget(redis_url: str) -> None:
     """There is always a call under way when the one timer of the connection runs."""
-    limiter = limiter_on(redis_url, budget=0.4)
+    limiter = limiter_on(redis_url, timeout=0.4)
     await limiter.start()
     seen: Counter[str] = Counter()
     stop_at = asyncio.get_running_loop().time() + 1.3
 
     async def without_pause(address: str) -> None:
         while asyncio.get_running_loop().time() < stop_at:
-            seen[(await limiter.take(Identity(address), PLENTY)).backend.name] += 1
+            seen[(await limiter.hit(RateLimitCaller(address), PLENTY)).backend.name] += 1
 
     try:
         await asyncio.gather(*(without_pause(f"192.0.2.{number}") for number in range(8)))
@@ -220,12 +220,12 @@ def test_a_loop_that_was_held_up_does_not_take_redis_for_dead(
     """Its timer is overdue when it goes on, but so is the answer in its socket."""
 
     async def run() -> None:
-        limiter = limiter_on(redis_url, budget=0.2)
+        limiter = limiter_on(redis_url, timeout=0.2)
         await limiter.start()
         for _ in range(2):
-            waiting = asyncio.ensure_future(limiter.take(Identity("192.0.2.1"), PLENTY))
+            waiting = asyncio.ensure_future(limiter.hit(RateLimitCaller("192.0.2.1"), PLENTY))
             await asyncio.sleep(0.001)
-            waiting_too = asyncio.ensure_future(limiter.take(Identity("192.0.2.2"), PLENTY))
+            waiting_too = asyncio.ensure_future(limiter.hit(RateLimitCaller("192.0.2.2"), PLENTY))
             for _ in range(2):
                 await asyncio.sleep(0)
             time.sleep(0.4)  # noqa: ASYNC251 - a handler that computes

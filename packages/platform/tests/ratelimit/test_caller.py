@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 
 from service_platform.context import RequestContext
 from service_platform.identity import Principal
-from service_platform.ratelimit import Identity
-from service_platform.ratelimit.identity import address_key
+from service_platform.ratelimit import RateLimitCaller
+from service_platform.ratelimit.caller import address_key
 from service_platform.ratelimit.policy import By
 from service_platform.settings import PlatformSettings
 
@@ -34,16 +34,16 @@ PRINCIPAL = Principal(
 
 
 def test_a_request_is_counted_by_account_client_or_address() -> None:
-    identity = Identity.of(request_of(PRINCIPAL))
-    assert identity.counted_by("account") == f"a:{ACCOUNT.hex}"
-    assert identity.counted_by("client") == "c:web"
-    assert identity.counted_by("address") == "i:192.0.2.7"
-    assert identity.roles == {"admin"}
+    caller = RateLimitCaller.of(request_of(PRINCIPAL))
+    assert caller.key_for("account") == f"a:{ACCOUNT.hex}"
+    assert caller.key_for("client") == "c:web"
+    assert caller.key_for("address") == "i:192.0.2.7"
+    assert caller.roles == {"admin"}
 
 
 def test_whoever_is_not_authenticated_is_counted_by_address() -> None:
-    identity = Identity.of(request_of(None))
-    assert identity.counted_by("account") == identity.counted_by("client") == "i:192.0.2.7"
+    caller = RateLimitCaller.of(request_of(None))
+    assert caller.key_for("account") == caller.key_for("client") == "i:192.0.2.7"
 
 
 @pytest.mark.parametrize(
@@ -78,9 +78,9 @@ KINDS: list[By] = ["account", "client", "address", "key"]
 
 @given(text=ANY_TEXT)
 def test_whatever_a_caller_sends_its_key_is_short_plain_and_has_no_braces(text: str) -> None:
-    identity = Identity(text, client=text, key=text)
+    caller = RateLimitCaller(text, client=text, key=text)
     for by in KINDS:
-        key = identity.counted_by(by)
+        key = caller.key_for(by)
         assert len(key) <= 64
         assert key.isascii()
         assert not set(key) & set("{}\r\n \0")
@@ -89,8 +89,8 @@ def test_whatever_a_caller_sends_its_key_is_short_plain_and_has_no_braces(text: 
 @given(one=ANY_TEXT, other=ANY_TEXT)
 def test_no_text_makes_the_key_of_somebody_else(one: str, other: str) -> None:
     def keys(text: str) -> set[str]:
-        identity = Identity(text, client=text or None, key=text)
-        return {identity.counted_by("client"), identity.counted_by("key")}
+        caller = RateLimitCaller(text, client=text or None, key=text)
+        return {caller.key_for("client"), caller.key_for("key")}
 
     assert one == other or not keys(one) & keys(other) - {address_key(one), address_key(other)}
 
@@ -100,12 +100,12 @@ def test_no_text_makes_the_key_of_somebody_else(one: str, other: str) -> None:
     [f"a:{ACCOUNT.hex}", ACCOUNT.hex, "i:192.0.2.7", "}:default:w60", "x" * 100_000],
 )
 def test_no_client_or_key_can_pass_for_an_account_or_an_address(pretender: str) -> None:
-    victim = Identity("192.0.2.7", account=ACCOUNT)
-    attacker = Identity("192.0.2.9", client=pretender, key=pretender)
-    others = {attacker.counted_by(by) for by in KINDS}
-    assert not others & {victim.counted_by("account"), victim.counted_by("address")}
+    victim = RateLimitCaller("192.0.2.7", account=ACCOUNT)
+    attacker = RateLimitCaller("192.0.2.9", client=pretender, key=pretender)
+    others = {attacker.key_for(by) for by in KINDS}
+    assert not others & {victim.key_for("account"), victim.key_for("address")}
 
 
 def test_a_policy_by_key_needs_one() -> None:
     with pytest.raises(ValueError, match="key"):
-        Identity("192.0.2.7").counted_by("key")
+        RateLimitCaller("192.0.2.7").key_for("key")

@@ -1,6 +1,7 @@
-"""Who a quota belongs to, as a key that is short, and that no caller can choose at will.
+"""Identify the caller whose quota a request uses (the key function of other rate limiters).
 
-Keys of accounts, clients, addresses and free texts start differently, so none can pass for another.
+A rate limit key is short, and no caller can choose it at will. Keys of accounts, OAuth clients,
+addresses and free texts have different prefixes, so one can never pass for another.
 """
 
 import re
@@ -15,22 +16,22 @@ from service_platform.ratelimit.policy import By
 if TYPE_CHECKING:
     from service_platform.context import RequestContext
 
-_is_plain: Final = re.compile(r"[A-Za-z0-9._-]{1,40}").fullmatch
+_is_safe_in_key: Final = re.compile(r"[A-Za-z0-9._-]{1,40}").fullmatch
 _NO_ROLES: Final[frozenset[str]] = frozenset()
 _IPV4_MAPPED: Final = bytes(10) + b"\xff\xff"
-_KNOWN_ADDRESSES: Final = 8_192
+_MAX_CACHED_ADDRESSES: Final = 8_192
 
 
-class Identity:
-    """Everything about a caller that a policy can count by.
+class RateLimitCaller:
+    """Describe a caller by everything that a policy can count by.
 
     Args:
-        address: address of the client as resolved behind trusted proxies, never a raw header.
-        account: who is authenticated.
-        client: OAuth client of the token.
+        address: IP address of the client as resolved behind trusted proxies, never a raw header.
+        account: the authenticated account.
+        client: OAuth client of the access token.
         roles: of the account, for tiers.
-        key: free text for policies with `by="key"`, such as the address somebody tries to log in
-            with. Only a digest of it is kept.
+        key: free text for policies with `by="key"`, such as the e-mail address of a login. Only a
+            digest of it is stored.
     """
 
     __slots__ = ("account", "address", "client", "key", "roles")
@@ -52,7 +53,7 @@ class Identity:
 
     @classmethod
     def of(cls, context: "RequestContext") -> Self:
-        """The caller of a request."""
+        """Return the caller of a request."""
         principal = context.principal
         if principal is None:
             return cls(context.client_address)
@@ -63,47 +64,53 @@ class Identity:
             roles=principal.roles,
         )
 
-    def counted_by(self, by: By) -> str:
-        """The key for policies with this `by`: at most 64 characters of ASCII without braces.
+    def key_for(self, by: By) -> str:
+        """Return the rate limit key for policies with this `by`.
+
+        It has at most 64 ASCII characters and no braces, which delimit the hash tag of a Redis key.
 
         Raises:
-            ValueError: a policy counts by key and none was given.
+            ValueError: the policy counts by key and the caller has none.
         """
         if by == "account":
             return f"a:{self.account.hex}" if self.account else address_key(self.address)
         if by == "client":
-            return f"c:{plain(self.client)}" if self.client else address_key(self.address)
+            return f"c:{key_part(self.client)}" if self.client else address_key(self.address)
         if by == "key":
             if self.key is None:
-                raise ValueError("This policy counts by key; give Identity(key=...).")
+                raise ValueError("This policy counts by key; give RateLimitCaller(key=...).")
             return f"k:{digest(self.key)}"
         return address_key(self.address)
 
 
-@lru_cache(maxsize=_KNOWN_ADDRESSES)
+@lru_cache(maxsize=_MAX_CACHED_ADDRESSES)
 def address_key(address: str) -> str:
-    """The key of an address: itself for IPv4, its /64 network for IPv6.
+    """Return the rate limit key of an IP address: IPv4 as it is, IPv6 by its /64 network.
 
-    One subscriber usually holds a whole /64 (RFC 6177), so single addresses would cost an attacker
-    nothing. What is no address (a Unix socket's peer) becomes a digest.
+    A subscriber usually has a whole /64 (RFC 6177), so counting single IPv6 addresses would not
+    limit an attacker. Anything that is not an IP address (the peer of a Unix socket) becomes a
+    digest.
     """
     try:
         if ":" not in address:
             inet_pton(AF_INET, address)  # strict: exactly four decimal numbers
             return f"i:{address}"
         packed = inet_pton(AF_INET6, address.partition("%")[0])
-    except (OSError, ValueError):  # no address; a NUL or a lone surrogate in it
+    except (OSError, ValueError):  # not an address, or it contains a NUL or a lone surrogate
         return f"n:{digest(address)}"
     if packed.startswith(_IPV4_MAPPED):
         return f"i:{inet_ntop(AF_INET, packed[12:])}"
     return f"i:{inet_ntop(AF_INET6, packed[:8] + bytes(8))}/64"
 
 
-def plain(text: str) -> str:
-    """The text where it is short and plain, else a digest that cannot be mistaken for one."""
-    return text if _is_plain(text) else f"~{digest(text)}"
+def key_part(text: str) -> str:
+    """Return a text for use in a Redis key: unchanged when short and plain, else its digest.
+
+    A digest starts with `~`, which an unchanged text never contains.
+    """
+    return text if _is_safe_in_key(text) else f"~{digest(text)}"
 
 
 def digest(text: str) -> str:
-    """A 128-bit digest: fixed length, and two texts with one digest cannot be found."""
+    """Hash a text with BLAKE2b to 128 bits, which nobody can find a collision for."""
     return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
