@@ -29,7 +29,10 @@ from service_testing.errors import LocalServerError
 SERVERS_POLL_SECONDS: Final = 1.0
 DEBUG_PORT: Final = 5678
 """Where debuggers look unless told: debugpy's usual port."""
-PATIENCE_AT_A_BREAKPOINT: Final = {"REQUEST_TIMEOUT_SECONDS": "3600"}
+FOR_DEBUGGING: Final = {
+    "REQUEST_TIMEOUT_SECONDS": "3600",  # a request may stand at a breakpoint
+    "PYDEVD_DISABLE_FILE_VALIDATION": "1",  # of frozen modules, of which none is ours
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,7 +243,7 @@ class Run:
             service, self._state, offset=self._wishes.offset, workers=self._wishes.workers
         )
         if port := self._state.debugged.get(service.name):
-            more = {PORT_VARIABLE: str(port), "WORKERS": "1", **PATIENCE_AT_A_BREAKPOINT}
+            more = {PORT_VARIABLE: str(port), "WORKERS": "1", **FOR_DEBUGGING}
             return {**environment, **more}
         return environment
 
