@@ -16,7 +16,8 @@ from pydantic import SecretStr
 from redis import Redis
 from redis.exceptions import RedisError
 
-from service_platform.events.stream import GroupStream, connect
+from service_platform.events.consumer_group import ConsumerGroup
+from service_platform.events.stream import connect
 from service_platform.identity.principal import Principal
 from service_platform.identity.revocation import STREAM, Credential, Revocation, Revocations
 from service_platform.ratelimit import Limiter, Policy, RateLimitCaller, RedisStore
@@ -190,24 +191,24 @@ def _credential() -> Credential:
 async def test_events_are_read_from_the_new_primary(
     settings: PlatformSettings, fail_over: Callable[[], None], new_primary: LocalValkey
 ) -> None:
-    stream = GroupStream(connect(settings), "auth", "items", "one")
-    waiting = connect(settings, block=True)
-    await stream.create_group()
-    assert await stream.read(waiting, 1) == []
+    group = ConsumerGroup(connect(settings), "auth", "items", "one")
+    blocking = connect(settings, block=True)
+    await group.create()
+    assert await group.read(blocking, 1) == []
     fail_over()
     with Redis.from_url(new_primary.url) as client:
         client.xadd("events:{auth}", {"event": "{}"})
 
     async def arrived() -> bool:
         try:
-            await stream.create_group()
-            return bool(await stream.read(waiting, 1))
+            await group.create()
+            return bool(await group.read(blocking, 1))
         except RedisError:
             return False
 
     await within(WITHIN_SECONDS, arrived)
-    await waiting.aclose()
-    await stream.client.aclose()
+    await blocking.aclose()
+    await group.client.aclose()
 
 
 async def test_limits_are_counted_by_the_new_primary(

@@ -1,4 +1,4 @@
-"""Events of the shop, to whoever listens."""
+"""Relay and consumer of the events of the sample service `shop`."""
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -58,8 +58,8 @@ async def database(database: Database) -> Database:
 @pytest.fixture
 def settings(service_environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> EventSettings:
     """Short waits, so that what they separate can be seen in a test."""
-    monkeypatch.setattr(consumer_module, "RECOVER_SECONDS", 0.05)
-    monkeypatch.setattr(consumer_module, "OUTAGE_SECONDS", 0.1)
+    monkeypatch.setattr(consumer_module, "RETRY_CHECK_SECONDS", 0.05)
+    monkeypatch.setattr(consumer_module, "OUTAGE_RETRY_SECONDS", 0.1)
     return EventSettings(
         events_attempts=3,
         events_retry_seconds=0.05,

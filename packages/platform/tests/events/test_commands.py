@@ -1,4 +1,4 @@
-"""What an operator sees and does."""
+"""Commands for operators."""
 
 import asyncio
 from typing import Any
@@ -8,8 +8,7 @@ from shop.orders import OrderChanged
 from shop.watching import until
 
 from service_platform.events import commands
-from service_platform.events.event import attributes_of, encode
-from service_platform.events.status import span
+from service_platform.events.cloudevents import encode_cloudevent, new_cloudevent
 from service_platform.ids import new_id
 
 STREAM = "events:{shop}"
@@ -21,8 +20,8 @@ async def stream(redis: Any, service_environment: dict[str, str]) -> Any:
     """Three entries, of which the office has one unfinished and one dead letter."""
     await redis.sadd("events:streams", "shop")
     await redis.xgroup_create(STREAM, "office", id="0", mkstream=True)
-    event = attributes_of(OrderChanged(order_id=ORDER, state="a private matter"))
-    content = encode(event, source="shop", sequence=1)
+    event = new_cloudevent(OrderChanged(order_id=ORDER, state="a private matter"))
+    content = encode_cloudevent(event, source="shop", sequence=1)
     for _ in range(3):
         await redis.xadd(STREAM, {"event": content})
     await redis.xreadgroup("office", "one", {STREAM: ">"}, count=1)
@@ -56,7 +55,7 @@ async def test_status_is_a_table_of_every_group(
 async def test_status_of_nothing_says_so(
     redis: Any, service_environment: dict[str, str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert await run(capsys, "status") == (0, "No service listens to any stream yet.\n", "")
+    assert await run(capsys, "status") == (0, "No service consumes any stream yet.\n", "")
 
 
 async def test_dead_letters_are_listed_without_their_data(
@@ -84,10 +83,10 @@ async def test_replay_of_an_unknown_service_says_so(
 ) -> None:
     status, out, error = await run(capsys, "replay", "nobody")
     assert (status, out) == (1, "")
-    assert error == "No service nobody listens to any stream; see `status`.\n"
+    assert error == "No service nobody consumes any stream; `status` lists those that do.\n"
 
 
-async def test_a_running_service_cannot_be_forgotten(
+async def test_forget_refuses_a_running_service(
     stream: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
     status, _, error = await run(capsys, "forget", "office")
@@ -96,7 +95,7 @@ async def test_a_running_service_cannot_be_forgotten(
     assert await stream.xinfo_groups(STREAM)
 
 
-async def test_a_service_that_is_gone_can_be_forgotten(
+async def test_forget_deletes_the_group_of_a_service_that_is_gone(
     stream: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
     await stream.xgroup_delconsumer(STREAM, "office", "one")
@@ -106,7 +105,7 @@ async def test_a_service_that_is_gone_can_be_forgotten(
     assert await stream.exists(f"{STREAM}:dead:office") == 0
 
 
-async def test_rebuild_away_from_the_producer_says_where_to_run_it(
+async def test_rebuild_without_the_producer_says_where_to_run_it(
     service_environment: dict[str, str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     status, _, error = await run(capsys, "rebuild", "office", "--from", "shop")
@@ -114,7 +113,7 @@ async def test_rebuild_away_from_the_producer_says_where_to_run_it(
     assert "kubectl exec deploy/shop" in error
 
 
-async def test_a_redis_that_is_away_is_one_sentence(
+async def test_a_redis_outage_is_reported_in_one_sentence(
     service_environment: dict[str, str],
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
@@ -125,15 +124,7 @@ async def test_a_redis_that_is_away_is_one_sentence(
     assert error == "Redis cannot be reached; is REDIS_URL right and is it running?\n"
 
 
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [(0.2, "0.2 s"), (119, "119.0 s"), (180, "3 min"), (7200, "2 h"), (200_000, "2 d")],
-)
-def test_a_length_of_time_has_its_largest_unit(seconds: float, text: str) -> None:
-    assert span(seconds) == text
-
-
-async def test_a_listening_service_is_seen_in_the_status(
+async def test_status_shows_a_running_consumer(
     redis: Any, consumer: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
     async with consumer():

@@ -1,4 +1,4 @@
-"""From the stream into the database: each event once, none lost, none in the way of others."""
+"""The consumer applies each event once, loses none, and no failing event delays others."""
 
 import asyncio
 from contextlib import AsyncExitStack
@@ -12,9 +12,9 @@ from sqlalchemy import text
 
 from service_platform.database import Database
 from service_platform.events import Consumer, Event, EventSettings, Handlers
-from service_platform.events.consumer import KILLER_DELIVERIES
-from service_platform.events.event import attributes_of, encode
-from service_platform.events.stream import GroupStream
+from service_platform.events.cloudevents import encode_cloudevent, new_cloudevent
+from service_platform.events.consumer import CRASH_DELIVERIES
+from service_platform.events.consumer_group import ConsumerGroup
 from service_platform.ids import new_id
 from service_platform.resources import HealthCheckError
 from service_testing.postgres import LocalPostgres
@@ -28,7 +28,7 @@ async def send(redis: Any, *events: Event, first: int = 1, group: str | None = N
     """Put events into the stream as the relay does."""
     entries = []
     for sequence, event in enumerate(events, first):
-        content = encode(attributes_of(event), source="shop", sequence=sequence)
+        content = encode_cloudevent(new_cloudevent(event), source="shop", sequence=sequence)
         fields = {"event": content, **({"group": group} if group else {})}
         entries.append(await redis.xadd(STREAM, fields))
     return entries
@@ -105,7 +105,7 @@ async def test_two_replicas_apply_each_event_once(redis: Any, consumer: Any, wat
     assert len(await watch.applied()) == 100
 
 
-async def test_events_nobody_listens_to_are_passed_over(
+async def test_events_without_a_handler_are_skipped(
     redis: Any, consumer: Any, watch: Watch
 ) -> None:
     class OrderPrinted(OrderChanged):
@@ -118,7 +118,7 @@ async def test_events_nobody_listens_to_are_passed_over(
     assert await watch.dead() == []
 
 
-async def test_events_for_another_group_are_passed_over(
+async def test_events_for_another_group_are_skipped(
     redis: Any, consumer: Any, watch: Watch
 ) -> None:
     async with consumer():
@@ -169,9 +169,9 @@ async def test_a_replayed_dead_letter_is_applied_after_the_fix(
         await send(redis, state("poison"))
         await watch.until_dead(1)
         listener.broken = set()
-        stream = GroupStream(redis, "shop", "office")
-        [letter] = await stream.letters(10)
-        await stream.replay(letter)
+        letters = ConsumerGroup(redis, "shop", "office").dead_letters
+        [letter] = await letters.read(10)
+        await letters.replay(letter)
         await watch.until_applied("poison")
     assert await watch.dead() == []
 
@@ -186,9 +186,9 @@ async def test_a_replayed_dead_letter_does_not_undo_what_came_after_it(
         listener.broken = set()
         await send(redis, state("closed", ORDER), first=2)
         await watch.until_applied("closed")
-        stream = GroupStream(redis, "shop", "office")
-        [letter] = await stream.letters(10)
-        await stream.replay(letter)
+        letters = ConsumerGroup(redis, "shop", "office").dead_letters
+        [letter] = await letters.read(10)
+        await letters.replay(letter)
 
         async def done() -> bool:
             count = await rows(watch.database, "SELECT count(*) FROM inbox")
@@ -210,7 +210,7 @@ async def test_a_failing_event_is_done_with_when_a_newer_state_is_applied(
 
 
 @pytest.mark.parametrize("content", [b"", b"no event", b'{"specversion":"1.0"}', b"\xff"])
-async def test_what_is_no_event_is_a_dead_letter(
+async def test_content_that_cannot_be_decoded_is_a_dead_letter(
     redis: Any, consumer: Any, watch: Watch, content: bytes
 ) -> None:
     async with consumer():
@@ -221,7 +221,7 @@ async def test_what_is_no_event_is_a_dead_letter(
         await watch.until_nothing_pending()
 
 
-async def test_what_a_dead_consumer_left_is_taken_over(
+async def test_pending_events_of_a_dead_consumer_are_claimed(
     redis: Any, consumer: Any, watch: Watch
 ) -> None:
     await send(redis, state("a"), state("b"))
@@ -232,10 +232,10 @@ async def test_what_a_dead_consumer_left_is_taken_over(
         await watch.until_nothing_pending()
 
 
-async def test_what_a_stopped_consumer_left_is_taken_over_at_once(
+async def test_pending_events_of_a_stopped_consumer_are_claimed_at_once(
     redis: Any, settings: EventSettings, database: Database, consumer: Any, watch: Watch
 ) -> None:
-    """Not only after the time that a dead one is waited for: a rollout would delay events."""
+    """Not only after `EVENTS_CLAIM_SECONDS`, which would delay events at each rollout."""
     handlers = Handlers()
 
     @handlers.on(OrderChanged)
@@ -266,14 +266,14 @@ async def test_a_consumer_that_has_finished_leaves_the_group(redis: Any, consume
     assert await redis.xinfo_consumers(STREAM, "office") == []
 
 
-async def test_an_event_that_kills_its_replica_each_time_is_given_up(
+async def test_an_event_that_crashes_its_consumer_each_time_is_given_up(
     redis: Any, settings: EventSettings, consumer: Any, watch: Watch
 ) -> None:
-    """And only that one: what was delivered together with it is not to blame."""
+    """And only that one: an event that was delivered together with it is applied."""
     entries = await send(redis, state("killer"), state("bystander"))
     await redis.xgroup_create(STREAM, "office", id="0")
     await redis.xreadgroup("office", "killed", {STREAM: ">"})
-    deliveries = settings.events_attempts + KILLER_DELIVERIES + 1
+    deliveries = settings.events_attempts + CRASH_DELIVERIES + 1
     await redis.xclaim(
         STREAM, "office", "killed", 0, entries, idle=3_600_000, retrycount=deliveries
     )
@@ -296,7 +296,7 @@ async def test_after_flushall_the_group_is_made_anew(
         await watch.until_applied("before", "after")
 
 
-async def test_events_told_again_after_flushall_are_not_applied_again(
+async def test_events_relayed_again_after_flushall_are_not_applied_again(
     redis: Any, consumer: Any, watch: Watch
 ) -> None:
     async with consumer():
@@ -316,7 +316,7 @@ async def test_a_restarted_redis_is_found_again(
     consumer = Consumer(
         changed, database, stream="shop", group="office", handlers=listener.handlers
     )
-    client = consumer._stream.client
+    client = consumer._group.client
     watch = Watch(database, client)
     await consumer.start()
     try:
@@ -340,7 +340,7 @@ async def test_a_restarted_redis_is_found_again(
         await consumer.stop()
 
 
-async def test_a_database_that_is_away_is_not_the_events_fault(
+async def test_no_event_is_given_up_while_the_database_is_away(
     redis: Any,
     settings: EventSettings,
     listener: Any,

@@ -139,7 +139,7 @@ async def test_rows_of_long_ago_are_forgotten_and_positions_are_not(
     async with database.session() as session:
         await session.execute(text("UPDATE inbox SET applied_at = now() - interval '31 days'"))
         await session.execute(text("INSERT INTO inbox (event_id) VALUES (gen_random_uuid())"))
-        assert await inbox.clean(session, 30.0, 100) == 1
+        assert await inbox.delete_older_than(session, 30.0, 100) == 1
         await session.commit()
     assert await rows(database, "SELECT count(*) FROM inbox") == [1]
     assert await apply(database, listener, state("sent", 3)) == [Outcome.SUPERSEDED]

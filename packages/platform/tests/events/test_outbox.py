@@ -74,13 +74,13 @@ async def test_transactions_on_different_subjects_do_not_wait_for_each_other(
 async def test_numbers_go_on_from_the_clock_after_a_restored_backup(database: Database) -> None:
     """They must be greater than any that was given before the database was set back."""
     before = int(time.time() * 1_000_000) - int(timedelta(minutes=1).total_seconds() * 1_000_000)
-    await database.run(outbox.lift_sequence)
+    await database.run(outbox.advance_sequence)
     async with database.session() as session:
         await publish(session, order("after"))
         await session.commit()
     [number] = await rows(database, "SELECT id FROM outbox")
     assert number > before
-    await database.run(outbox.lift_sequence)
+    await database.run(outbox.advance_sequence)
     async with database.session() as session:
         await publish(session, order("later"))
         await session.commit()
@@ -100,7 +100,7 @@ async def test_only_relayed_events_are_cleaned_away_and_no_more_than_asked(
 
     async def clean(limit: int) -> int:
         async with database.session() as session:
-            removed = await outbox.clean(session, 10 + 4, limit)
+            removed = await outbox.delete_relayed(session, 10 + 4, limit)
             await session.commit()
             return removed
 

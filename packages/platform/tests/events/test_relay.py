@@ -1,6 +1,5 @@
 """From the outbox into the stream: everything, in order, whatever happens to Redis."""
 
-import time
 from contextlib import AsyncExitStack
 from typing import Any
 
@@ -29,21 +28,21 @@ async def change(database: Database, *states: str, order_id: Any = None) -> None
             await session.commit()
 
 
-async def told(redis: Any) -> list[dict[str, Any]]:
+async def published(redis: Any) -> list[dict[str, Any]]:
     return [orjson.loads(fields[b"event"]) for _, fields in await redis.xrange(STREAM)]
 
 
 async def states(redis: Any) -> list[str]:
-    return [event["data"]["state"] for event in await told(redis)]
+    return [event["data"]["state"] for event in await published(redis)]
 
 
-async def test_events_get_into_the_stream_in_their_order(
+async def test_events_are_appended_in_their_order(
     database: Database, redis: Any, relay: Any
 ) -> None:
     await change(database, *map(str, range(25)))
     async with relay(events_batch_size=10):
         await until(lambda: waiting(database, 0))
-    events = await told(redis)
+    events = await published(redis)
     assert [event["data"]["state"] for event in events] == [str(n) for n in range(25)]
     assert [event["sequence"] for event in events] == sorted(event["sequence"] for event in events)
     assert {event["source"] for event in events} == {"shop"}
@@ -53,7 +52,7 @@ async def waiting(database: Database, count: int) -> bool:
     return [count] == await rows(database, "SELECT count(*) FROM outbox WHERE entry_ms IS NULL")
 
 
-async def test_a_notice_wakes_the_relay(database: Database, redis: Any, relay: Any) -> None:
+async def test_a_notification_wakes_the_relay(database: Database, redis: Any, relay: Any) -> None:
     async with relay(events_poll_seconds=60.0):
         await until(lambda: listening(database))
         await change(database, "sent")
@@ -61,7 +60,7 @@ async def test_a_notice_wakes_the_relay(database: Database, redis: Any, relay: A
         async def arrived() -> bool:
             return await states(redis) == ["sent"]
 
-        await until(arrived)  # which gives up long before the relay would look by itself
+        await until(arrived)  # which gives up long before the relay would poll
 
 
 async def listening(database: Database) -> bool:
@@ -87,7 +86,7 @@ async def test_behind_a_pooler_the_relay_looks_instead_of_listening(
         assert not await listening(database)
 
 
-async def test_without_notices_the_relay_looks_by_itself(
+async def test_without_notifications_the_relay_polls(
     database: Database, redis: Any, relay: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(outbox, "NOTIFY_CHANNEL", "another")
@@ -111,7 +110,7 @@ async def test_several_relays_keep_the_order_of_each_subject(
             for each in orders:
                 await change(database, str(number), order_id=each)
         await until(lambda: waiting(database, 0))
-    events = await told(redis)
+    events = await published(redis)
     for each in orders:
         own = [event["data"]["state"] for event in events if event["subject"] == str(each)]
         assert own == [str(number) for number in range(20)]
@@ -152,7 +151,7 @@ async def well(relay: Relay) -> bool:
     return True
 
 
-async def test_what_redis_loses_is_told_again_by_itself(
+async def test_events_that_redis_loses_are_relayed_again(
     database: Database, redis: Any, relay: Any
 ) -> None:
     order = new_id()
@@ -173,7 +172,7 @@ async def test_what_redis_loses_is_told_again_by_itself(
         await until(in_order)
 
 
-async def test_only_what_redis_lost_is_told_again(
+async def test_only_events_that_redis_lost_are_relayed_again(
     database: Database, redis: Any, relay: Any
 ) -> None:
     """A server that comes back with a state of some moments ago has the older entries."""
@@ -191,7 +190,9 @@ async def test_only_what_redis_lost_is_told_again(
         await until(complete)
 
 
-async def test_old_events_leave_the_outbox(database: Database, redis: Any, relay: Any) -> None:
+async def test_old_events_are_deleted_from_the_outbox(
+    database: Database, redis: Any, relay: Any
+) -> None:
     async with database.session() as session:
         for _ in range(3):
             await publish(session, OrderChanged(order_id=new_id(), state="old"))
@@ -211,33 +212,3 @@ async def test_old_events_leave_the_outbox(database: Database, redis: Any, relay
             return not await rows(database, "SELECT 1 FROM outbox")
 
         await until(clean)
-
-
-async def test_trimming_keeps_what_any_group_has_not_applied(
-    database: Database, settings: EventSettings, redis: Any
-) -> None:
-    relay = Relay(settings, database, stream="shop")
-    for number in range(1, 11):
-        await redis.xadd(STREAM, {"event": str(number)}, id=f"{number}-0")
-    future = round(time.time() * 1000) + 1_000_000
-
-    async def kept(before_ms: int = future) -> list[str]:
-        await relay._stream.trim(before_ms=before_ms)
-        return [fields[b"event"].decode() for _, fields in await redis.xrange(STREAM)]
-
-    everything = [str(number) for number in range(1, 11)]
-    try:
-        assert await kept() == everything, "nobody has read it"
-        await redis.xgroup_create(STREAM, "quick", id="0")
-        await redis.xgroup_create(STREAM, "slow", id="0")
-        entries = (await redis.xreadgroup("quick", "a", {STREAM: ">"}))[0][1]
-        await redis.xack(STREAM, "quick", *[entry for entry, _ in entries])
-        assert await kept() == everything, "one group has not read it"
-        await redis.xreadgroup("slow", "a", {STREAM: ">"}, count=6)
-        await redis.xack(STREAM, "slow", "1-0", "2-0", "3-0", "5-0")
-        assert await kept(3) == everything[2:], "younger ones are kept"
-        assert await kept() == everything[3:], "one is pending"
-        await redis.xack(STREAM, "slow", "4-0", "6-0")
-        assert await kept() == everything[6:]
-    finally:
-        await relay.stop()

@@ -17,7 +17,7 @@ from service_platform.events.accounts import (
     AccountState,
     AccountUpdated,
 )
-from service_platform.events.rebuild import Snapshot
+from service_platform.events.snapshot import Snapshot
 
 Change = Literal["registered", "updated", "closed"]
 

@@ -1,8 +1,9 @@
-"""Events between services: an outbox at the producer, a Redis stream, an inbox at each listener.
+"""Events between services: a transactional outbox, Redis streams, consumers with an inbox.
 
-`event.py` is what an event is, `accounts.py` those of auth; `outbox.py` and `relay.py` are the
-sending half, `handlers.py`, `inbox.py` and `consumer.py` the listening one, `stream.py` the Redis
-commands of both. `python -m service_platform.events` looks at it all and repairs it.
+- Events: `event.py`, `cloudevents.py` (their JSON), `accounts.py` (the events of auth).
+- Producing: `outbox.py`, `relay.py` (outbox to stream), `stream.py`, `snapshot.py`.
+- Consuming: `handlers.py`, `consumer.py`, `consumer_group.py`, `inbox.py`, `dead_letters.py`.
+- Operating: `commands.py` (`python -m service_platform.events`), `status.py`, `metrics.py`.
 """
 
 from service_platform.events.consumer import Consumer

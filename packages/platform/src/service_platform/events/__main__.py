@@ -1,4 +1,4 @@
-"""`python -m service_platform.events`, see `commands.py`."""
+"""Runs the commands of `commands.py`: `python -m service_platform.events`."""
 
 import sys
 

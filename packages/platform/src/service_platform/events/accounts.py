@@ -1,4 +1,4 @@
-"""What auth tells about accounts. Defined here because auth and its listeners share it."""
+"""Events about accounts, which auth publishes; here because auth and its consumers share them."""
 
 from datetime import datetime
 from typing import ClassVar, Final
@@ -17,12 +17,12 @@ class AccountEvent(Event):
 
     @property
     def subject(self) -> str:
-        """The account."""
+        """The account's id."""
         return str(self.account_id)
 
 
 class AccountState(AccountEvent):
-    """An account with everything other services may know of it, as it is from now on."""
+    """The state of an account after a change: everything other services may know of it."""
 
     email: str
     full_name: str | None
@@ -32,19 +32,19 @@ class AccountState(AccountEvent):
 
 
 class AccountRegistered(AccountState):
-    """A person has registered."""
+    """An account was registered."""
 
     type: ClassVar[str] = "account.registered"
 
 
 class AccountUpdated(AccountState):
-    """Something of an account has changed."""
+    """An account was changed."""
 
     type: ClassVar[str] = "account.updated"
 
 
 class AccountClosed(AccountEvent):
-    """An account is gone for good; whatever belongs to it is to be erased."""
+    """An account was closed for good; consumers erase whatever belongs to it."""
 
     type: ClassVar[str] = "account.closed"
 

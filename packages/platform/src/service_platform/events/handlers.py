@@ -1,4 +1,4 @@
-"""What a listening service does with each kind of event.
+"""Event handlers: the functions of a consuming service that apply events, one for each type.
 
     handlers = Handlers()
 
@@ -6,7 +6,7 @@
     async def erase(session: AsyncSession, message: Message[AccountClosed]) -> None: ...
 
 A handler changes the database through its session and nothing else: the session is committed with
-the mark that the event was applied, and when that fails the handler runs again.
+the record that the event was applied, and when that fails the handler runs again.
 """
 
 from collections.abc import Awaitable, Callable
@@ -14,59 +14,55 @@ from typing import Any, TypeVar
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from service_platform.events.event import (
-    Envelope,
-    Event,
-    Message,
-    UnreadableEventError,
-    message_of,
-)
+from service_platform.events.cloudevents import CloudEvent, EventDecodeError, decode_message
+from service_platform.events.event import Event, Message
 
 E = TypeVar("E", bound=Event)
 Handler = Callable[[AsyncSession, Message[E]], Awaitable[None]]
 
 
 class Handlers:
-    """The kinds of events a service listens to, each with one handler."""
+    """The event types a service consumes, each with its handler."""
 
     def __init__(self) -> None:
         self._by_type: dict[str, dict[str, tuple[type[Event], Handler[Any]]]] = {}
 
-    def on(self, *kinds: type[E]) -> Callable[[Handler[E]], Handler[E]]:
-        """Decorate the handler of these kinds of events.
+    def on(self, *event_types: type[E]) -> Callable[[Handler[E]], Handler[E]]:
+        """Register the decorated function as the handler of these event types.
 
         Raises:
             ValueError: when one of them has a handler already.
         """
 
         def register(handler: Handler[E]) -> Handler[E]:
-            for kind in kinds:
-                schemas = self._by_type.setdefault(kind.type, {})
-                if kind.dataschema() in schemas:
-                    raise ValueError(f"{kind.dataschema()} has a handler already.")
-                schemas[kind.dataschema()] = (kind, handler)
+            for event_type in event_types:
+                versions = self._by_type.setdefault(event_type.type, {})
+                schema = event_type.dataschema()
+                if schema in versions:
+                    raise ValueError(f"{schema} has a handler already.")
+                versions[schema] = (event_type, handler)
             return handler
 
         return register
 
-    def listens_to(self, envelope: Envelope) -> bool:
-        """Whether anything is done with events of this type, in whatever version."""
-        return envelope.type in self._by_type
+    def has_handler(self, cloudevent: CloudEvent) -> bool:
+        """Return whether events of this type are handled, in whatever version."""
+        return cloudevent.type in self._by_type
 
-    def read(self, envelope: Envelope) -> Message[Event]:
-        """The event as its handler takes it.
+    def decode(self, cloudevent: CloudEvent) -> Message[Event]:
+        """Decode an event for its handler.
 
         Raises:
-            UnreadableEventError: for a version without a handler, or data of another form.
+            EventDecodeError: the version has no handler, or the data is not of that version.
         """
-        schemas = self._by_type[envelope.type]
-        if envelope.dataschema not in schemas:
-            known = ", ".join(schemas)
-            raise UnreadableEventError(f"{envelope.dataschema} is not known; known is {known}")
-        return message_of(envelope, schemas[envelope.dataschema][0])
+        versions = self._by_type[cloudevent.type]
+        if cloudevent.dataschema not in versions:
+            known = ", ".join(versions)
+            raise EventDecodeError(f"{cloudevent.dataschema} is not known; known is {known}")
+        return decode_message(cloudevent, versions[cloudevent.dataschema][0])
 
-    async def apply(self, session: AsyncSession, message: Message[Event]) -> None:
-        """Run the event's handler."""
+    async def call(self, session: AsyncSession, message: Message[Event]) -> None:
+        """Call the handler of an event."""
         event = message.event
         _, handler = self._by_type[event.type][event.dataschema()]
         await handler(session, message)

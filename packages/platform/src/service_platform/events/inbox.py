@@ -1,8 +1,8 @@
-"""The inbox: which events were applied, written in the transaction of their effects.
+"""The inbox: applies events idempotently, in one transaction with the record that they were.
 
-An event that comes again finds its row and has no second effect. An event that tells the state of
-something (`Event.carries_state`) and comes after a newer one of the same subject is superseded:
-nothing it says is still true.
+An event that is delivered again finds its row and has no second effect. An event that carries the
+state of its subject (`Event.carries_state`) and is delivered after a newer one of the same subject
+is skipped as superseded, because its state is out of date.
 """
 
 from collections.abc import Sequence
@@ -16,8 +16,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from service_platform.events.event import Event, Message
 from service_platform.events.handlers import Handlers
 
-# Rows are locked in one order everywhere, so that two replicas never wait for each other in a ring.
-_ENTER: Final = text(
+# Rows are locked in one order everywhere, so that replicas cannot deadlock.
+_INSERT_NEW: Final = text(
     """
     INSERT INTO inbox (event_id)
     SELECT id FROM unnest(CAST(:ids AS uuid[])) AS id ORDER BY id
@@ -25,7 +25,7 @@ _ENTER: Final = text(
     RETURNING event_id
     """
 )
-_KNOW_SUBJECTS: Final = text(
+_ADD_SUBJECTS: Final = text(
     """
     INSERT INTO inbox_subjects (stream, subject, sequence)
     SELECT :stream, subject, 0 FROM unnest(CAST(:subjects AS text[])) AS subject ORDER BY subject
@@ -48,7 +48,7 @@ _ADVANCE_SUBJECTS: Final = text(
     """
 )
 _PROBE: Final = text("SELECT 1 FROM inbox LIMIT 1")
-_CLEAN: Final = text(
+_DELETE_OLDER_THAN: Final = text(
     """
     DELETE FROM inbox WHERE event_id IN (
         SELECT event_id FROM inbox WHERE applied_at < now() - make_interval(secs => :seconds)
@@ -60,7 +60,7 @@ _CLEAN: Final = text(
 
 
 class Outcome(StrEnum):
-    """What became of an event."""
+    """The result of applying an event: applied, or skipped and why."""
 
     APPLIED = "applied"
     DUPLICATE = "duplicate"
@@ -70,22 +70,22 @@ class Outcome(StrEnum):
 async def apply(
     session: AsyncSession, stream: str, messages: Sequence[Message[Event]], handlers: Handlers
 ) -> list[Outcome]:
-    """Apply events in their order, in the caller's transaction.
+    """Apply events in their order, each once, in the caller's transaction.
 
     Args:
         session: to be committed by the caller; when that fails, nothing has happened.
         stream: where the events come from.
         messages: the events.
-        handlers: what to do with them.
+        handlers: of the consuming service.
 
     Returns:
-        What became of each.
+        The outcome of each event.
 
     Raises:
         Exception: a handler's; the transaction must be rolled back.
     """
-    entered = await session.scalars(_ENTER, {"ids": [message.id for message in messages]})
-    new = set(entered)
+    inserted = await session.scalars(_INSERT_NEW, {"ids": [message.id for message in messages]})
+    new = set(inserted)
     stateful = [each for each in messages if each.id in new and each.event.carries_state]
     reached = await _lock_subjects(session, stream, {each.event.subject for each in stateful})
     before = dict(reached)
@@ -101,7 +101,7 @@ async def apply(
                 outcomes.append(Outcome.SUPERSEDED)
                 continue
             reached[subject] = message.sequence
-        await _run(session, message, handlers)
+        await _call_handler(session, message, handlers)
         outcomes.append(Outcome.APPLIED)
     await session.flush()
     advanced = {each: sequence for each, sequence in reached.items() if sequence != before[each]}
@@ -118,28 +118,28 @@ async def apply(
 
 
 async def _lock_subjects(session: AsyncSession, stream: str, subjects: set[str]) -> dict[str, int]:
-    """How far each subject's events were applied; nobody else applies any of them meanwhile."""
+    """Lock the subjects' rows and return the newest sequence number applied to each."""
     if not subjects:
         return {}
     parameters = {"stream": stream, "subjects": sorted(subjects)}
-    await session.execute(_KNOW_SUBJECTS, parameters)
+    await session.execute(_ADD_SUBJECTS, parameters)
     rows = await session.execute(_LOCK_SUBJECTS, parameters)
     return {row.subject: row.sequence for row in rows}
 
 
-async def _run(session: AsyncSession, message: Message[Event], handlers: Handlers) -> None:
-    """Run the handler; its log lines belong to the request that caused the event."""
+async def _call_handler(session: AsyncSession, message: Message[Event], handlers: Handlers) -> None:
+    """Call the handler; its log lines have the id of the request that caused the event."""
     with structlog.contextvars.bound_contextvars(
         event_id=str(message.id),
         event_type=message.event.type,
         request_id=message.request_id,
         trace_id=message.trace_id,
     ):
-        await handlers.apply(session, message)
+        await handlers.call(session, message)
 
 
 async def probe(session: AsyncSession) -> None:
-    """Ask whether the database answers.
+    """Check that the database answers a query on the inbox.
 
     Raises:
         SQLAlchemyError: when it does not.
@@ -147,10 +147,10 @@ async def probe(session: AsyncSession) -> None:
     await session.execute(_PROBE)
 
 
-async def clean(session: AsyncSession, older_than_days: float, limit: int) -> int:
-    """Forget events applied longer ago than that; returns how many rows were deleted."""
-    parameters = {"seconds": older_than_days * 86_400, "limit": limit}
-    return len((await session.execute(_CLEAN, parameters)).all())
+async def delete_older_than(session: AsyncSession, days: float, limit: int) -> int:
+    """Delete the records of events that were applied longer ago; return how many were deleted."""
+    parameters = {"seconds": days * 86_400, "limit": limit}
+    return len((await session.execute(_DELETE_OLDER_THAN, parameters)).all())
 
 
-__all__ = ["Outcome", "apply", "clean", "probe"]
+__all__ = ["Outcome", "apply", "delete_older_than", "probe"]

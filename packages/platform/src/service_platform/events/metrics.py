@@ -1,4 +1,4 @@
-"""Metrics of events. Gauges tell what is in PostgreSQL and Redis, the same from every replica."""
+"""Prometheus metrics of events. Gauges measure PostgreSQL and Redis, the same in every replica."""
 
 from prometheus_client import Counter, Gauge, Histogram
 

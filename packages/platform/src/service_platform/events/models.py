@@ -1,9 +1,9 @@
-"""The tables of events; a service adds those it needs to its own `Base`.
+"""The tables of outbox and inbox; a service adds those it needs to its own `Base`.
 
 class Outbox(OutboxTable, Base):  # where it publishes
     pass
 
-class Inbox(InboxTable, Base):  # where it listens
+class Inbox(InboxTable, Base):  # where it consumes
     pass
 
 class InboxSubject(InboxSubjectTable, Base):
@@ -20,7 +20,7 @@ from sqlalchemy.orm import Mapped, declared_attr, mapped_column
 
 
 class OutboxTable:
-    """Events written with the change they tell of, until some time after they were relayed.
+    """Published events, written with the change they report and kept for some time after the relay.
 
     `id` is the event's sequence number. `entry_ms` and `entry_seq` are the two halves of its id in
     the Redis stream, empty until it is there.
@@ -50,7 +50,7 @@ class OutboxTable:
 
 
 class InboxTable:
-    """Events that were applied, each written with its effect."""
+    """Ids of the events that were applied, each written with the event's effect."""
 
     __tablename__ = "inbox"
 
@@ -59,7 +59,7 @@ class InboxTable:
 
 
 class InboxSubjectTable:
-    """How far the events of a subject were applied: the sequence number of the newest."""
+    """The sequence number of the newest event that was applied to each subject."""
 
     __tablename__ = "inbox_subjects"
 

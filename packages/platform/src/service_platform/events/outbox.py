@@ -1,7 +1,7 @@
-"""The outbox: events written in the transaction of the change they tell of.
+"""The transactional outbox: publishes events in the transaction of the change they report.
 
-`publish` is what a service calls. The rest is for the relay (see `relay.py`), which moves them into
-the stream: statements on the table `outbox`, each for a session of the caller.
+`publish` is what a service calls. The rest is for the relay (see `relay.py`), which appends the
+events to the stream: statements on the table `outbox`, each in the caller's session.
 """
 
 from dataclasses import dataclass
@@ -11,15 +11,17 @@ import orjson
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from service_platform.events.event import Event, attributes_of
+from service_platform.events.cloudevents import new_cloudevent
+from service_platform.events.event import Event
+from service_platform.events.stream_ids import StreamId
 
-CHANNEL: Final = "outbox"
-"""PostgreSQL notifies here at the commit of a transaction that published."""
+NOTIFY_CHANNEL: Final = "outbox"
+"""PostgreSQL notifies this channel at the commit of a transaction that published."""
 
-LOCK_SPACE: Final = 0x6F757462
+LOCK_NAMESPACE: Final = 0x6F757462
 """First half of the advisory locks: one of every subject, and of the relay (second half 0)."""
 
-# One statement takes the subject's lock, draws the number, writes the row and asks for the notice.
+# One statement takes the subject's lock, draws the number, writes the row and notifies the relay.
 # The number is drawn after the lock, so that of two transactions on one subject the one that
 # commits later has the greater number.
 _INSERT: Final = text(
@@ -45,7 +47,7 @@ _NEWEST: Final = text(
     ORDER BY entry_ms DESC, entry_seq DESC LIMIT 1
     """
 )
-_MARK: Final = text(
+_MARK_RELAYED: Final = text(
     """
     UPDATE outbox SET entry_ms = entry.ms, entry_seq = entry.seq
     FROM unnest(CAST(:ids AS bigint[]), CAST(:ms AS bigint[]), CAST(:seq AS bigint[]))
@@ -53,7 +55,7 @@ _MARK: Final = text(
     WHERE outbox.id = entry.id
     """
 )
-_FORGET: Final = text(
+_MARK_PENDING: Final = text(
     """
     UPDATE outbox SET entry_ms = NULL, entry_seq = NULL
     WHERE id IN (
@@ -62,7 +64,7 @@ _FORGET: Final = text(
     RETURNING id
     """
 )
-_CLEAN: Final = text(
+_DELETE_RELAYED: Final = text(
     """
     DELETE FROM outbox WHERE id IN (
         SELECT id FROM outbox WHERE entry_ms < :before_ms
@@ -78,7 +80,7 @@ _BACKLOG: Final = text(
     FROM (SELECT created_at FROM outbox WHERE entry_ms IS NULL ORDER BY id LIMIT :limit) AS rows
     """
 )
-_LIFT_SEQUENCE: Final = text(
+_ADVANCE_SEQUENCE: Final = text(
     """
     SELECT setval(
         pg_get_serial_sequence('outbox', 'id'),
@@ -90,16 +92,19 @@ _LIFT_SEQUENCE: Final = text(
     """
 )
 
-MOST_COUNTED: Final = 100_000
-"""A backlog is counted up to here: counting must stay cheap when it is worst."""
-
-Entry = tuple[int, int]
-"""Id of a stream entry: milliseconds and number."""
+MAX_COUNTED: Final = 100_000
+"""A backlog is counted up to here, so that counting stays cheap."""
 
 
 @dataclass(frozen=True, slots=True)
-class Pending:
-    """An event to be relayed: its sequence number, its attributes, and the only group it is for."""
+class PendingEvent:
+    """An event that the relay has not appended to the stream yet.
+
+    Attributes:
+        sequence: its number.
+        attributes: of the CloudEvent.
+        recipient: the only consumer group it is for, `None` for all.
+    """
 
     sequence: int
     attributes: dict[str, Any]
@@ -107,111 +112,112 @@ class Pending:
 
 
 async def publish(session: AsyncSession, event: Event, *, recipient: str | None = None) -> None:
-    """Write an event in the transaction of the change it tells of.
+    """Publish an event in the transaction of the change it reports.
 
-    It reaches every listening service if, and only if, the transaction commits; Redis plays no part
-    in it. Write the change first (it is flushed here) and make the event of what the row then says:
-    another transaction's event of the same subject waits until this one ends.
+    It reaches every consuming service if, and only if, the transaction commits; Redis is not
+    needed for it. Write the change first (it is flushed here) and make the event of what the row
+    then contains: another transaction's event of the same subject waits until this one ends.
 
     Args:
         session: of the transaction.
         event: what happened.
-        recipient: name of the only consumer group that is to apply it; normally all do.
+        recipient: name of the only consumer group that is to apply it; by default all do.
     """
     await session.flush()
     await session.execute(
         _INSERT,
         {
-            "space": LOCK_SPACE,
+            "space": LOCK_NAMESPACE,
             "subject": event.subject,
-            "event": orjson.dumps(attributes_of(event)).decode(),
+            "event": orjson.dumps(new_cloudevent(event)).decode(),
             "recipient": recipient,
-            "channel": CHANNEL,
+            "channel": NOTIFY_CHANNEL,
         },
     )
 
 
-async def lock_relay(session: AsyncSession) -> bool:
-    """Become the one relay of this moment, until the transaction ends.
+async def try_lock_relay(session: AsyncSession) -> bool:
+    """Try to lock the relay's work for this transaction.
 
     Returns:
-        False when another one is at work.
+        False when another relay holds the lock.
     """
-    return bool(await session.scalar(_LOCK, {"space": LOCK_SPACE}))
+    return bool(await session.scalar(_LOCK, {"space": LOCK_NAMESPACE}))
 
 
-async def pending(session: AsyncSession, limit: int) -> list[Pending]:
-    """The oldest events that are not in the stream."""
+async def pending_events(session: AsyncSession, limit: int) -> list[PendingEvent]:
+    """Read the oldest events that are not in the stream."""
     rows = await session.execute(_PENDING, {"limit": limit})
-    return [Pending(row.id, orjson.loads(row.event), row.recipient) for row in rows]
+    return [PendingEvent(row.id, orjson.loads(row.event), row.recipient) for row in rows]
 
 
-async def newest_entry(session: AsyncSession) -> Entry:
-    """The newest stream entry that is known to have been written."""
+async def newest_relayed(session: AsyncSession) -> StreamId:
+    """Read the id of the newest stream entry that a relay has appended."""
     row = (await session.execute(_NEWEST)).one_or_none()
     return (0, 0) if row is None else (row.entry_ms, row.entry_seq)
 
 
-async def mark_relayed(session: AsyncSession, events: list[Pending], entries: list[Entry]) -> None:
-    """Remember under which entries the events are in the stream."""
+async def mark_relayed(
+    session: AsyncSession, events: list[PendingEvent], entry_ids: list[StreamId]
+) -> None:
+    """Mark events as relayed and store the ids of their stream entries."""
     await session.execute(
-        _MARK,
+        _MARK_RELAYED,
         {
             "ids": [event.sequence for event in events],
-            "ms": [entry[0] for entry in entries],
-            "seq": [entry[1] for entry in entries],
+            "ms": [ms for ms, _ in entry_ids],
+            "seq": [sequence for _, sequence in entry_ids],
         },
     )
 
 
-async def forget_entries_after(session: AsyncSession, entry: Entry, limit: int) -> int:
-    """Make events pending again whose entries the stream has lost.
+async def mark_pending_after(session: AsyncSession, newest: StreamId, limit: int) -> int:
+    """Mark relayed events as pending again whose entries the stream has lost.
 
     Args:
         session: of the transaction.
-        entry: the newest entry the stream still knows.
-        limit: of this transaction.
+        newest: the newest entry the stream still has.
+        limit: the most events to mark.
 
     Returns:
-        How many.
+        How many were marked.
     """
-    parameters = {"ms": entry[0], "seq": entry[1], "limit": limit}
-    return len((await session.execute(_FORGET, parameters)).all())
+    parameters = {"ms": newest[0], "seq": newest[1], "limit": limit}
+    return len((await session.execute(_MARK_PENDING, parameters)).all())
 
 
-async def clean(session: AsyncSession, before_ms: int, limit: int) -> int:
-    """Delete events relayed before a time (milliseconds since the epoch); returns how many."""
+async def delete_relayed(session: AsyncSession, before_ms: int, limit: int) -> int:
+    """Delete events relayed before a time (milliseconds since the epoch); return how many."""
     parameters = {"before_ms": before_ms, "limit": limit}
-    return len((await session.execute(_CLEAN, parameters)).all())
+    return len((await session.execute(_DELETE_RELAYED, parameters)).all())
 
 
 async def backlog(session: AsyncSession) -> tuple[int, float]:
-    """How many events wait for the relay (up to `MOST_COUNTED`), and the oldest one's age in s."""
-    row = (await session.execute(_BACKLOG, {"limit": MOST_COUNTED})).one()
+    """Count the pending events (up to `MAX_COUNTED`); return that and the oldest one's age in s."""
+    row = (await session.execute(_BACKLOG, {"limit": MAX_COUNTED})).one()
     return row.pending, row.oldest
 
 
-async def lift_sequence(session: AsyncSession) -> None:
-    """Go on numbering from the clock: microseconds since the epoch.
+async def advance_sequence(session: AsyncSession) -> None:
+    """Advance the sequence of event numbers to the clock: microseconds since the epoch.
 
-    After the database was restored to an earlier state, numbers would repeat and listeners would
-    take new events for old ones. No service publishes a million events a second, so the clock is
+    After the database was restored from a backup, numbers would repeat and consumers would take
+    new events for old ones. No service publishes a million events a second, so the clock is
     always ahead of any number given before.
     """
-    await session.execute(_LIFT_SEQUENCE)
+    await session.execute(_ADVANCE_SEQUENCE)
 
 
 __all__ = [
-    "CHANNEL",
-    "Entry",
-    "Pending",
+    "NOTIFY_CHANNEL",
+    "PendingEvent",
+    "advance_sequence",
     "backlog",
-    "clean",
-    "forget_entries_after",
-    "lift_sequence",
-    "lock_relay",
+    "delete_relayed",
+    "mark_pending_after",
     "mark_relayed",
-    "newest_entry",
-    "pending",
+    "newest_relayed",
+    "pending_events",
     "publish",
+    "try_lock_relay",
 ]

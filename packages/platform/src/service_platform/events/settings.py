@@ -1,4 +1,4 @@
-"""Settings of a service that publishes or hears events."""
+"""Settings of a service that publishes or consumes events."""
 
 from pydantic import Field, ValidationInfo, field_validator
 

@@ -1,10 +1,11 @@
-"""Tells one listening service again how everything is now, through the outbox.
+"""Snapshots: publishes the current state of everything to one consuming service again.
 
-The producing service says what that is, in its module `events`:
+The command `rebuild` does it for a service whose data was lost or restored. The producing service
+defines its snapshot in its module `events`:
 
     SNAPSHOT = Snapshot(stream="auth", count=count, page=page)
 
-Run as often as one likes: to a listener that has everything already, it changes nothing.
+It can be repeated: it changes nothing in a service that has everything already.
 """
 
 import asyncio
@@ -23,19 +24,19 @@ from service_platform.events import outbox
 from service_platform.events.event import Event
 
 PAGE: Final = 200
-MOST_WAITING: Final = 5_000
-"""No more is written while this many events wait for the relay."""
-WAIT_SECONDS: Final = 0.2
-PATIENCE_SECONDS: Final = 30.0
-"""How long the relay may stand still."""
+MAX_PENDING: Final = 5_000
+"""No more events are published while this many are pending in the outbox."""
+POLL_SECONDS: Final = 0.2
+STALLED_SECONDS: Final = 30.0
+"""The relay is taken to be stalled after this time without progress."""
 
 
-class NoSnapshotError(Exception):
-    """The producing service cannot be asked; the message says why."""
+class SnapshotNotFoundError(Exception):
+    """The producing service defines no snapshot here; the message says where to run the command."""
 
 
-class RelayStandsStillError(Exception):
-    """What is published does not leave the outbox; the message says what to look at."""
+class RelayStalledError(Exception):
+    """The relay does not empty the outbox; the message says what to check."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,9 +45,9 @@ class Snapshot:
 
     Attributes:
         stream: the service's stream.
-        count: how many subjects there are, about.
-        page: events that tell the state of the subjects behind one (`None`: from the first), each
-            with its subject's id, ordered by it; must keep them from changing until the
+        count: counts the subjects, approximately.
+        page: returns events with the state of the subjects that follow one (`None`: from the
+            first), each with its subject's id, ordered by it; must lock the subjects until the
             transaction ends.
     """
 
@@ -55,14 +56,14 @@ class Snapshot:
     page: Callable[[AsyncSession, UUID | None, int], Awaitable[Sequence[tuple[UUID, Event]]]]
 
 
-def snapshot_of(producer: str) -> Snapshot:
-    """The snapshot a service defines.
+def find_snapshot(producer: str) -> Snapshot:
+    """Import the snapshot that a producing service defines.
 
     Args:
         producer: import name of the service, such as `auth`.
 
     Raises:
-        NoSnapshotError: when it is not installed here, or has none.
+        SnapshotNotFoundError: the service is not installed here, or has no snapshot.
     """
     try:
         found = getattr(import_module(f"{producer}.events"), "SNAPSHOT", None)
@@ -71,7 +72,7 @@ def snapshot_of(producer: str) -> Snapshot:
             raise
         found = None
     if not isinstance(found, Snapshot):
-        raise NoSnapshotError(
+        raise SnapshotNotFoundError(
             f"The state of {producer} is not known here; run this where {producer} runs, for "
             f"example by: kubectl exec deploy/{producer} -- "
             "python -m service_platform.events rebuild …"
@@ -79,22 +80,25 @@ def snapshot_of(producer: str) -> Snapshot:
     return found
 
 
-async def rebuild(
+async def publish_snapshot(
     database: Database, snapshot: Snapshot, group: str, progress: Callable[[int, int], None]
 ) -> int:
-    """Publish the state of everything to one group, in short transactions.
+    """Publish the events of a snapshot to one consumer group, in short transactions.
 
     Args:
         database: of the producing service.
         snapshot: its state.
-        group: name of the listening service.
-        progress: is told how many are published, and how many there are.
+        group: name of the consuming service.
+        progress: called with the number of events published, and of all.
 
     Returns:
         How many events were published.
+
+    Raises:
+        RelayStalledError: the relay does not empty the outbox.
     """
     total = await database.run(snapshot.count)
-    await database.run(outbox.lift_sequence)
+    await database.run(outbox.advance_sequence)
     after: UUID | None = None
     published = 0
     while page := await database.run(partial(_publish_page, snapshot, group, after)):
@@ -108,7 +112,7 @@ async def rebuild(
 async def _publish_page(
     snapshot: Snapshot, group: str, after: UUID | None, session: AsyncSession
 ) -> list[UUID]:
-    """Publish the state of the next subjects; returns their ids."""
+    """Publish the state of the next subjects; return their ids."""
     page = await snapshot.page(session, after, PAGE)
     for _, event in page:
         await outbox.publish(session, event, recipient=group)
@@ -116,24 +120,30 @@ async def _publish_page(
 
 
 async def _wait_for_relay(database: Database) -> None:
-    """Return when the relay has caught up.
+    """Wait until few enough events are pending in the outbox.
 
     Raises:
-        RelayStandsStillError: when it does not.
+        RelayStalledError: the relay makes no progress.
     """
-    least, since = outbox.MOST_COUNTED, time.monotonic()
+    fewest, since = outbox.MAX_COUNTED, time.monotonic()
     while True:
-        waiting, _ = await database.run(outbox.backlog)
-        if waiting <= MOST_WAITING:
+        pending, _ = await database.run(outbox.backlog)
+        if pending <= MAX_PENDING:
             return
-        if waiting < least:
-            least, since = waiting, time.monotonic()
-        elif time.monotonic() - since > PATIENCE_SECONDS:
-            raise RelayStandsStillError(
-                f"{waiting} events wait for the relay and it does not move them; is the producer "
+        if pending < fewest:
+            fewest, since = pending, time.monotonic()
+        elif time.monotonic() - since > STALLED_SECONDS:
+            raise RelayStalledError(
+                f"{pending} events wait for the relay and it does not move them; is the producer "
                 "running and Redis reachable? Then run this again."
             )
-        await asyncio.sleep(WAIT_SECONDS)
+        await asyncio.sleep(POLL_SECONDS)
 
 
-__all__ = ["NoSnapshotError", "RelayStandsStillError", "Snapshot", "rebuild", "snapshot_of"]
+__all__ = [
+    "RelayStalledError",
+    "Snapshot",
+    "SnapshotNotFoundError",
+    "find_snapshot",
+    "publish_snapshot",
+]
