@@ -1,12 +1,16 @@
-"""The OpenAPI document of a service: FastAPI's, with problems instead of its default errors."""
+"""The OpenAPI document of a service: FastAPI's, completed with what the platform answers."""
 
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, Final
 
 from fastapi import FastAPI
+from fastapi.dependencies.models import Dependant
 from fastapi.exceptions import RequestValidationError
+from fastapi.routing import APIRoute, iter_route_contexts
 from starlette.exceptions import HTTPException
 
 from service_platform.errors import (
+    PROBLEM_MEDIA_TYPE,
     BadRequest,
     GatewayTimeout,
     InternalError,
@@ -21,24 +25,33 @@ from service_platform.errors import (
     responses,
 )
 from service_platform.errors.handlers import handle_http_exception, handle_validation_error
+from service_platform.errors.problem import PROBLEMS_PATH
 from service_platform.identity.openapi import describe_security
 
-ALWAYS: tuple[type[Problem], ...] = (
+ALWAYS: Final[tuple[type[Problem], ...]] = (
     BadRequest,
     TooManyRequests,
     InternalError,
     ServiceUnavailable,
     GatewayTimeout,
 )
-WITH_BODY: tuple[type[Problem], ...] = (
+WITH_BODY: Final[tuple[type[Problem], ...]] = (
     MalformedBody,
     PayloadTooLarge,
     UnsupportedMediaType,
     ValidationFailed,
 )
-OPERATIONS = frozenset({"get", "put", "post", "delete", "options", "head", "patch", "trace"})
+OPERATIONS: Final = frozenset({"get", "put", "post", "delete", "options", "head", "patch", "trace"})
 """Members of a path that are operations (OpenAPI 3.1, Path Item Object)."""
-_REFERENCE = "#/components/schemas/{model}"
+_REFERENCE: Final = "#/components/schemas/{model}"
+
+
+def operation_id(route: APIRoute) -> str:
+    """Return the name of the endpoint, which a generated client takes for its method.
+
+    For `generate_unique_id_function` of FastAPI; the names of a service's endpoints are unique.
+    """
+    return route.name
 
 
 def describe_problems(document: dict[str, Any], app: FastAPI) -> None:
@@ -50,6 +63,7 @@ def describe_problems(document: dict[str, Any], app: FastAPI) -> None:
         document: FastAPI's OpenAPI document; changed in place.
         app: the application.
     """
+    _add_parameters(document, app)
     answered = app.exception_handlers
     if (
         answered.get(HTTPException) is handle_http_exception
@@ -57,6 +71,42 @@ def describe_problems(document: dict[str, Any], app: FastAPI) -> None:
     ):
         _add_problems(document)
     describe_security(document, app.state.settings)
+    for operation in _operations(document):
+        operation["responses"] = dict(sorted(operation.get("responses", {}).items()))
+        _point_to_documentation(operation["responses"], app.state.settings.problem_type_base_url)
+
+
+def _operations(document: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    for path in document.get("paths", {}).values():
+        yield from (operation for method, operation in path.items() if method in OPERATIONS)
+
+
+def _add_parameters(document: dict[str, Any], app: FastAPI) -> None:
+    """Add the parameters of dependencies that read the request themselves.
+
+    Such a dependency is an object with `openapi_parameters`, as `etags.ReadPreconditions` is.
+    """
+    for route in iter_route_contexts(app.routes):
+        if not isinstance(route.original_route, APIRoute) or not route.include_in_schema:
+            continue
+        added = [
+            parameter
+            for dependant in _flatten(route.dependant)
+            for parameter in getattr(dependant.call, "openapi_parameters", ())
+        ]
+        for method in route.methods or ():
+            operation = document["paths"].get(route.path_format, {}).get(method.lower())
+            if operation is None or not added:
+                continue
+            parameters = operation.setdefault("parameters", [])
+            known = {(each["in"], each["name"]) for each in parameters}
+            parameters += [each for each in added if (each["in"], each["name"]) not in known]
+
+
+def _flatten(dependant: Dependant) -> Iterator[Dependant]:
+    yield dependant
+    for needed in dependant.dependencies:
+        yield from _flatten(needed)
 
 
 def _add_problems(document: dict[str, Any]) -> None:
@@ -64,10 +114,8 @@ def _add_problems(document: dict[str, Any]) -> None:
     problem = ProblemDetail.model_json_schema(ref_template=_REFERENCE, mode="serialization")
     schemas.update(problem.pop("$defs"))
     schemas["ProblemDetail"] = problem
-    for path in document.get("paths", {}).values():
-        for method, operation in path.items():
-            if method in OPERATIONS:
-                _describe_operation(operation)
+    for operation in _operations(document):
+        _describe_operation(operation)
     # Callbacks and webhooks are other people's APIs: what FastAPI says of them stays.
     for name in ("HTTPValidationError", "ValidationError"):
         described = schemas.pop(name, None)
@@ -76,10 +124,37 @@ def _add_problems(document: dict[str, Any]) -> None:
 
 
 def _describe_operation(operation: dict[str, Any]) -> None:
-    """Add what every route may answer; what a route declares itself stays."""
+    """Add the problems that any route may answer to those that it declares."""
     answers = operation["responses"]
     if _REFERENCE.format(model="HTTPValidationError") in str(answers.get("422")):
-        answers["422"] = responses(ValidationFailed)[422]
+        answers["422"] = responses(ValidationFailed)[ValidationFailed.status]
     possible = ALWAYS + WITH_BODY if "requestBody" in operation else ALWAYS
-    for status, answer in responses(*possible).items():
-        answers.setdefault(str(status), answer)
+    for status, added in responses(*possible).items():
+        declared = answers.setdefault(str(status), added)
+        if declared is not added:
+            _merge(declared, added)
+
+
+def _merge(declared: dict[str, Any], added: dict[str, Any]) -> None:
+    """Add problems to a declared response; one of another media type stays as it is declared."""
+    problem = declared.get("content", {}).get(PROBLEM_MEDIA_TYPE)
+    if problem is None or "examples" not in problem:
+        return
+    examples = added["content"][PROBLEM_MEDIA_TYPE]["examples"]
+    missing = {name: each for name, each in examples.items() if name not in problem["examples"]}
+    if missing:
+        problem["examples"] |= missing
+        texts = [each["value"]["detail"] for each in missing.values()]
+        declared["description"] = " ".join([declared["description"], *texts])
+
+
+def _point_to_documentation(answers: dict[str, Any], base_url: str) -> None:
+    """Let the `type` of examples begin as the `type` of real problems does."""
+    for answer in answers.values():
+        content = answer.get("content", {}).get(PROBLEM_MEDIA_TYPE, {})
+        for name, example in content.get("examples", {}).items():
+            value = example.get("value", {})
+            kind = str(value.get("type", ""))
+            if kind.startswith(f"{PROBLEMS_PATH}/"):
+                moved = {**value, "type": base_url + kind.removeprefix(PROBLEMS_PATH)}
+                content["examples"][name] = {**example, "value": moved}

@@ -6,7 +6,7 @@
         reader, select(Item.id, Item.name, Item.created_at).where(Item.owner_id == owner),
         NEWEST, page, filters={"owner": owner, "q": q},
     )
-    return Page[ItemRead].model_validate(rows)
+    return ItemPage.model_validate(rows)
 
 The cursor holds the sort values of the last row, signed together with the order and the filters: a
 client can neither read a meaning into it that would bind us nor use it for another query.
@@ -27,6 +27,7 @@ from weakref import WeakKeyDictionary
 import orjson
 from fastapi import Depends, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
+from pydantic.json_schema import SkipJsonSchema
 from sqlalchemy import (
     ColumnElement,
     Integer,
@@ -58,7 +59,10 @@ Ts = TypeVarTuple("Ts")
 
 
 class Page(BaseModel, Generic[T]):
-    """One page of a list. Pass `next_cursor` as `cursor` to read the next one."""
+    """One page of a list. Pass `next_cursor` as `cursor` to read the next one.
+
+    A subclass gives the schema a name: `class ItemPage(Page[ItemRead])`.
+    """
 
     model_config = ConfigDict(from_attributes=True)
 
@@ -67,11 +71,6 @@ class Page(BaseModel, Generic[T]):
         description="The `cursor` of the next page; null on the last page.",
         examples=["hYk3vQ2m8QeQm1lq1Y0oLlsiMjAyNi0xMS0yM1QxMjowMDowMFoiXQ"],
     )
-
-    @classmethod
-    def model_parametrized_name(cls, params: tuple[Any, ...]) -> str:
-        """Return the name of the schema: `Page[ItemRead]` is `ItemReadPage`."""
-        return "".join(getattr(each, "__name__", str(each)) for each in params) + cls.__name__
 
 
 class CursorCodec:
@@ -313,10 +312,11 @@ async def page_params(
         int, Query(ge=1, le=MAX_LIMIT, description="The most items of the page.")
     ] = DEFAULT_LIMIT,
     cursor: Annotated[
-        str | None,
+        str | SkipJsonSchema[None],
         Query(
             max_length=MAX_CURSOR_LENGTH,
             description="`next_cursor` of the page before; without it, the first page.",
+            json_schema_extra={"pattern": "^[A-Za-z0-9_-]+$"},
         ),
     ] = None,
 ) -> PageParams:

@@ -6,6 +6,9 @@ import re
 import httpx2
 import pytest
 
+from service_platform.app import ServiceApp, create_app
+from service_platform.settings import PlatformSettings
+
 PAGES = ["/docs", "/redoc"]
 
 
@@ -110,3 +113,48 @@ async def test_behind_a_path_prefix_the_page_names_its_files_there(
         page = (await client.get("/docs")).text
     assert all(path.startswith("/shop/docs/assets/") for path in assets_of(page))
     assert 'data-document="/shop/api/v1/openapi.json"' in page
+
+
+async def test_the_root_leads_to_the_documentation(client: httpx2.AsyncClient) -> None:
+    for method in ("GET", "HEAD"):
+        response = await client.request(method, "/")
+        assert (response.status_code, response.headers["location"]) == (302, "/docs")
+    assert (await client.post("/")).status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("pages", "status", "location"),
+    [
+        ({"docs_url": "/manual"}, 302, "/manual"),
+        ({"docs_url": None}, 302, "/redoc"),
+        ({"docs_url": None, "redoc_url": None}, 404, None),
+        ({"openapi_url": None}, 404, None),
+    ],
+)
+async def test_the_root_leads_where_the_pages_are(
+    pages: dict[str, str | None], status: int, location: str | None
+) -> None:
+    app = create_app(PlatformSettings(environment="test", log_level="CRITICAL"), **pages)
+    response = await get_root(app)
+    assert (response.status_code, response.headers.get("location")) == (status, location)
+
+
+async def test_no_documentation_is_no_redirect() -> None:
+    settings = PlatformSettings(environment="test", log_level="CRITICAL", docs_enabled=False)
+    assert (await get_root(create_app(settings))).status_code == 404
+
+
+async def test_a_route_of_the_service_for_its_root_counts_also_when_it_is_added_later() -> None:
+    app = create_app(PlatformSettings(environment="test", log_level="CRITICAL"))
+
+    @app.get("/")
+    async def root() -> str:
+        return "root"
+
+    assert (await get_root(app)).json() == "root"
+
+
+async def get_root(app: ServiceApp) -> httpx2.Response:
+    transport = httpx2.ASGITransport(app)
+    async with httpx2.AsyncClient(transport=transport, base_url="http://docs.test") as client:
+        return await client.get("/")

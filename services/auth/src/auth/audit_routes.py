@@ -5,15 +5,16 @@ from uuid import UUID
 
 from fastapi import APIRouter, Query
 from pydantic import AwareDatetime
+from pydantic.json_schema import SkipJsonSchema
 
 from auth import repository
 from auth.audit import AuditEvent
 from auth.dependencies import Admin
 from auth.repository import AuditRow
-from auth.schemas import AuditEventRead
+from auth.schemas import AuditEventPage
 from service_platform.database.session import DbReader
 from service_platform.errors import InvalidCursor, responses
-from service_platform.pagination import KeysetPage, Page, PageQuery
+from service_platform.pagination import KeysetPage, PageQuery
 
 router = APIRouter(prefix="/auth", tags=["audit"])
 
@@ -21,7 +22,7 @@ router = APIRouter(prefix="/auth", tags=["audit"])
 @router.get(
     "/audit",
     summary="List events of the audit log, the newest first",
-    response_model=Page[AuditEventRead],
+    response_model=AuditEventPage,
     responses=responses(InvalidCursor),
 )
 async def list_audit_events(
@@ -29,12 +30,19 @@ async def list_audit_events(
     reader: DbReader,
     page: PageQuery,
     *,
-    event: Annotated[AuditEvent | None, Query(description="Name of the event.")] = None,
-    account_id: Annotated[
-        UUID | None, Query(description="The account it happened to, or the admin who did it.")
+    event: Annotated[
+        AuditEvent | SkipJsonSchema[None], Query(description="Name of the event.")
     ] = None,
-    since: Annotated[AwareDatetime | None, Query(description="Not before this time.")] = None,
-    until: Annotated[AwareDatetime | None, Query(description="Before this time.")] = None,
+    account_id: Annotated[
+        UUID | SkipJsonSchema[None],
+        Query(description="The account it happened to, or the admin who did it."),
+    ] = None,
+    since: Annotated[
+        AwareDatetime | SkipJsonSchema[None], Query(description="Not before this time.")
+    ] = None,
+    until: Annotated[
+        AwareDatetime | SkipJsonSchema[None], Query(description="Before this time.")
+    ] = None,
 ) -> KeysetPage[AuditRow]:
     """List security-relevant events that match every filter, page by page; for admins."""
     return await repository.page_of_audit(

@@ -4,6 +4,7 @@ from typing import Annotated
 from uuid import UUID
 
 from fastapi import APIRouter, Query
+from pydantic.json_schema import SkipJsonSchema
 
 from auth import accounts, administration, repository, sessions
 from auth.accounts import EmailTaken, WrongPassword
@@ -12,6 +13,7 @@ from auth.dependencies import Admin, CurrentCaller, CurrentOwner, Resources
 from auth.repository import AccountRow
 from auth.schemas import (
     AccountCreate,
+    AccountPage,
     AccountRead,
     AccountUpdate,
     PasswordUpdate,
@@ -20,7 +22,7 @@ from auth.schemas import (
 )
 from service_platform.database.session import DbReader, DbSession
 from service_platform.errors import Conflict, InvalidCursor, NotFound, responses
-from service_platform.pagination import KeysetPage, Page, PageQuery
+from service_platform.pagination import KeysetPage, PageQuery
 from service_platform.ratelimit import limit
 from service_platform.text import OneLine
 
@@ -122,7 +124,7 @@ async def end_session(
 @router.get(
     "/accounts",
     summary="List accounts, the newest first",
-    response_model=Page[AccountRead],
+    response_model=AccountPage,
     responses=responses(InvalidCursor),
 )
 async def list_accounts(
@@ -130,7 +132,7 @@ async def list_accounts(
     reader: DbReader,
     page: PageQuery,
     q: Annotated[
-        OneLine | None,
+        OneLine | SkipJsonSchema[None],
         Query(max_length=254, description="Beginning of the address, or part of the name."),
     ] = None,
 ) -> KeysetPage[AccountRow]:

@@ -16,6 +16,7 @@ from pydantic import (
 
 from auth import email_addresses
 from auth.password_policy import LONGEST, SHORTEST
+from service_platform.pagination import Page
 from service_platform.text import FullName
 
 GrantType = Literal["password", "refresh_token", "client_credentials"]
@@ -110,6 +111,10 @@ class AccountRead(BaseModel):
     created_at: datetime
 
 
+class AccountPage(Page[AccountRead]):
+    """One page of accounts. Pass `next_cursor` as `cursor` to read the next one."""
+
+
 class SessionRead(BaseModel):
     """A login that has not ended."""
 
@@ -145,6 +150,10 @@ class AuditEventRead(BaseModel):
     address: str | None = Field(description="Address of the caller; null for commands.")
     request_id: str | None
     details: dict[str, Any] = Field(examples=[{"reason": "wrong_password"}])
+
+
+class AuditEventPage(Page[AuditEventRead]):
+    """One page of audit events. Pass `next_cursor` as `cursor` to read the next one."""
 
 
 class TokenForm(BaseModel):

@@ -4,6 +4,7 @@ from typing import Annotated, Final
 from uuid import UUID
 
 from fastapi import Depends, Query
+from pydantic import Field
 from pydantic.json_schema import SkipJsonSchema
 
 from items.schemas import ItemFilter, ItemSort, Tag
@@ -12,6 +13,7 @@ from service_platform.identity import Principal, RequireScope
 from service_platform.text import OneLine
 
 ADMIN: Final = "admin"
+MAX_TAGS_ASKED: Final = 10
 
 ItemReader = Annotated[Principal, RequireScope("items:read")]
 ItemWriter = Annotated[Principal, RequireScope("items:write")]
@@ -32,8 +34,8 @@ async def item_filter(
         ),
     ] = None,
     tag: Annotated[
-        list[Tag] | SkipJsonSchema[None],
-        Query(max_length=10, description="A tag that items must have; repeat it for several."),
+        Annotated[list[Tag], Field(max_length=MAX_TAGS_ASKED)] | SkipJsonSchema[None],
+        Query(description="A tag that items must have; repeat it for several."),
     ] = None,
     sort: Annotated[
         ItemSort, Query(description="The order; `-` is descending.")

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Request, Response
 from items import repository, service
 from items.dependencies import ItemFilters, ItemReader, ItemWriter
 from items.repository import ItemRow
-from items.schemas import ItemCreate, ItemRead, ItemUpdate
+from items.schemas import ItemCreate, ItemPage, ItemRead, ItemUpdate
 from items.service import ItemNotFound
 from service_platform.database.session import DbReader, DbSession
 from service_platform.errors import InvalidCursor, responses
@@ -26,7 +26,7 @@ from service_platform.idempotency import (
     REPLAYED_HEADER,
     IdempotencyKey,
 )
-from service_platform.pagination import KeysetPage, Page, PageQuery
+from service_platform.pagination import KeysetPage, PageQuery
 
 router = APIRouter(prefix="/items", tags=["items"])
 
@@ -77,7 +77,7 @@ async def create_item(
 @router.get(
     "",
     summary="List items",
-    response_model=Page[ItemRead],
+    response_model=ItemPage,
     responses={**PRECONDITION_RESPONSES, **NOT_MODIFIED_RESPONSE, **responses(InvalidCursor)},
 )
 async def list_items(

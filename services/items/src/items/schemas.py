@@ -7,8 +7,17 @@ from enum import StrEnum
 from typing import Annotated, Any, Final
 from uuid import UUID
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    WithJsonSchema,
+)
 
+from service_platform.pagination import Page
 from service_platform.text import OneLine, Prose
 
 MAX_TAGS: Final = 20
@@ -52,16 +61,20 @@ Description = Annotated[
 ]
 Price = Annotated[
     Decimal,
-    Field(
-        ge=0,
-        le=MAX_PRICE,
-        max_digits=12,
-        decimal_places=2,
-        allow_inf_nan=False,
-        description="At most two decimals.",
-        examples=[19.5],
+    Field(ge=0, le=MAX_PRICE, max_digits=12, decimal_places=2, allow_inf_nan=False),
+    BeforeValidator(_plain_number),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "number", "minimum": 0, "maximum": float(MAX_PRICE)},
+                {"type": "string", "pattern": r"^[0-9]{1,10}(\.[0-9]{1,2})?$"},
+            ],
+            # Not `multipleOf: 0.01`: validators that divide doubles refuse 19.99 by it.
+            "description": "At most two decimals.",
+            "examples": [19.5, "19.50"],
+        },
+        mode="validation",
     ),
-    BeforeValidator(_plain_number, json_schema_input_type=Any),
 ]
 Tag = Annotated[
     OneLine,
@@ -126,6 +139,10 @@ class ItemRead(BaseModel):
     tags: list[str] = Field(examples=[["home", "light"]])
     created_at: datetime
     updated_at: datetime
+
+
+class ItemPage(Page[ItemRead]):
+    """One page of items. Pass `next_cursor` as `cursor` to read the next one."""
 
 
 class ItemSort(StrEnum):

@@ -16,12 +16,12 @@ from service_platform.etags import (
     Preconditions,
     etag_of,
 )
-from service_platform.pagination import KeysetPage, Page, PageQuery
+from service_platform.pagination import KeysetPage, PageQuery
 from service_platform.text import OneLine
 from users import repository, service
 from users.dependencies import Admin, ProfileReader, ProfileWriter
 from users.repository import ProfileRow
-from users.schemas import ProfileRead, ProfileUpdate, PublicProfileRead
+from users.schemas import ProfilePage, ProfileRead, ProfileUpdate, PublicProfileRead
 from users.service import ProfileNotFound
 
 router = APIRouter(prefix="/users", tags=["users"])
@@ -62,7 +62,7 @@ async def update_own_profile(
 @router.get(
     "",
     summary="List profiles, the newest accounts first",
-    response_model=Page[ProfileRead],
+    response_model=ProfilePage,
     responses={**PRECONDITION_RESPONSES, **NOT_MODIFIED_RESPONSE, **responses(InvalidCursor)},
 )
 async def list_profiles(

@@ -7,6 +7,7 @@ from uuid import UUID
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from service_platform.pagination import Page
 from service_platform.text import FullName, OneLine, Prose
 
 
@@ -84,3 +85,7 @@ class ProfileRead(PublicProfileRead):
     email: str = Field(examples=["ada@example.com"])
     locale: str | None = Field(examples=["en-GB"])
     updated_at: datetime
+
+
+class ProfilePage(Page[ProfileRead]):
+    """One page of profiles. Pass `next_cursor` as `cursor` to read the next one."""

@@ -7,8 +7,10 @@ from urllib.parse import urlsplit
 
 import orjson
 from fastapi import FastAPI
+from starlette._utils import get_route_path
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import RedirectResponse, Response
+from starlette.types import Receive, Scope, Send
 
 from service_platform.api_docs.assets import asset_path
 from service_platform.etags import preconditions_of
@@ -35,6 +37,8 @@ def install_docs(
     app: FastAPI, *, openapi_url: str | None, docs_url: str | None, redoc_url: str | None
 ) -> None:
     """Add the OpenAPI document and the pages that show it to an application.
+
+    The root of the service leads to a page, unless the service has a route for it.
 
     Args:
         app: a service; its issuer is where Authorize logs in.
@@ -91,6 +95,22 @@ def install_docs(
         app.add_route(docs_url, docs, include_in_schema=False)
     if redoc_url is not None:
         app.add_route(redoc_url, redoc, include_in_schema=False)
+    if (page_url := docs_url or redoc_url) is not None:
+        _redirect_root(app, page_url)
+
+
+def _redirect_root(app: FastAPI, page: str) -> None:
+    """Send whoever opens the root of a service to a page, unless a route of the service matches."""
+    not_found = app.router.default
+
+    async def default(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["method"] != "GET" or get_route_path(scope) != "/":
+            await not_found(scope, receive, send)
+            return
+        response = RedirectResponse(scope.get("root_path", "").rstrip("/") + page, 302)
+        await response(scope, receive, send)
+
+    app.router.default = default
 
 
 def content_security_policy(issuer: str) -> str:

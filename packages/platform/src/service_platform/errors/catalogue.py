@@ -150,6 +150,7 @@ class ValidationFailed(Problem):
     """Fields of the request are missing or wrong; `details` names each of them."""
 
     slug = "validation-error"
+    has_details = True
     status = 422
     title = "Request is not valid"
     default_message = "Request validation failed"

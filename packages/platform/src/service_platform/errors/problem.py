@@ -2,7 +2,7 @@
 
 import re
 import types
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from http import HTTPStatus
 from typing import Any, ClassVar, Final
@@ -16,6 +16,25 @@ from uuid_utils import uuid7
 
 PROBLEM_MEDIA_TYPE: Final = "application/problem+json"
 
+PROBLEMS_PATH: Final = "/problems"
+"""Where every service documents its problems; the `type` points there unless the settings say
+where else they are published."""
+
+_EXAMPLE_ID: Final = "019ab6a1-7c1e-7d3e-8f6e-2f0c6a1f5a10"
+_SECONDS: Final = {"schema": {"type": "integer", "minimum": 0}, "example": 1}
+_RETRY_AFTER: Final = {"Retry-After": {"description": "Seconds to wait.", **_SECONDS}}
+_HEADERS: Final[dict[int, dict[str, Any]]] = {
+    401: {
+        "WWW-Authenticate": {
+            "description": "How to authenticate (RFC 6750).",
+            "schema": {"type": "string"},
+            "example": "Bearer",
+        }
+    },
+    429: _RETRY_AFTER,
+    503: _RETRY_AFTER,
+}
+
 _FACTS: Final = frozenset({"status", "instance", "request_id"})
 """Members that no extension replaces: they tell of this response and this request."""
 
@@ -24,7 +43,7 @@ registry: dict[str, type["Problem"]] = {}
 
 
 class Problem(HTTPException):
-    """An error that is an answer: raise it anywhere below a route.
+    """An error response: raise it anywhere below a route.
 
     A subclass sets the class variables and is registered by its `slug`; its docstring becomes
     the documentation page of the problem's `type`. It is an `HTTPException`, so that FastAPI lets
@@ -43,6 +62,8 @@ class Problem(HTTPException):
     default_message: ClassVar[str]
     type_uri: ClassVar[str | None] = None
     """Absolute `type` registered elsewhere (IANA); otherwise made from the slug."""
+    has_details: ClassVar[bool] = False
+    """Whether it names fields of the request in `details`."""
 
     def __init__(
         self,
@@ -67,16 +88,16 @@ class Problem(HTTPException):
 
     @classmethod
     def code(cls) -> str:
-        """The `error` member: the slug as an identifier."""
+        """Return the `error` member: the slug as an identifier."""
         return cls.slug.replace("-", "_")
 
     @classmethod
     def uri(cls, base_url: str) -> str:
-        """The `type` member."""
+        """Return the `type` member."""
         return cls.type_uri or f"{base_url}/{cls.slug}"
 
     def body(self, *, base_url: str, request_id: str) -> bytes:
-        """The JSON object of the answer, encoded."""
+        """Encode the JSON object of the response."""
         content: dict[str, Any] = {
             "type": self.uri(base_url),
             "title": self.title,
@@ -93,7 +114,7 @@ class Problem(HTTPException):
         return orjson.dumps(content | extensions, default=str, option=orjson.OPT_NON_STR_KEYS)
 
     def response(self, *, base_url: str, request_id: str) -> Response:
-        """The complete answer."""
+        """Make the complete response."""
         return Response(
             self.body(base_url=base_url, request_id=request_id),
             status_code=self.status,
@@ -127,7 +148,7 @@ def problem_of_status(status: int) -> type[Problem]:
 
 
 def instance_id(request_id: str) -> str:
-    """A UUID for this occurrence: the request id where it is one, so that both name one thing."""
+    """Return a UUID for this occurrence: the request id where it is one, else a new one."""
     try:
         return str(UUID(request_id))
     except ValueError:
@@ -137,38 +158,83 @@ def instance_id(request_id: str) -> str:
 class FieldProblem(BaseModel):
     """One wrong field of a request."""
 
-    field: str = Field(examples=["body.email"])
+    field: str = Field(description="Where it is.", examples=["body.email"])
     pointer: str | None = Field(
         None, description="JSON Pointer into the body (RFC 6901).", examples=["#/email"]
     )
-    message: str = Field(examples=["Field required"])
-    type: str = Field(examples=["missing"])
+    message: str = Field(description="What is wrong.", examples=["Field required"])
+    type: str = Field(description="Kind of the error, for programs.", examples=["missing"])
 
 
 class ProblemDetail(BaseModel):
-    """The shape of every error (RFC 9457)."""
+    """An error (RFC 9457)."""
 
-    type: str = Field(examples=["https://api.example.com/problems/not-found"])
-    title: str
-    status: int
-    detail: str
-    instance: str = Field(examples=["urn:uuid:019ab6a1-7c1e-7d3e-8f6e-2f0c6a1f5a10"])
-    error: str = Field(examples=["not_found"])
-    message: str
-    request_id: str
-    details: list[FieldProblem] | None = None
+    type: str = Field(
+        description="Identifies the kind of problem, and documents it when opened.",
+        examples=["/problems/not-found"],
+        json_schema_extra={"format": "uri-reference"},
+    )
+    title: str = Field(description="The kind of problem in words.", examples=["Not found"])
+    status: int = Field(description="The HTTP status.", examples=[404], ge=400, le=599)
+    detail: str = Field(
+        description="What happened this time.", examples=["The resource does not exist."]
+    )
+    instance: str = Field(
+        description="Identifies this occurrence.",
+        examples=[f"urn:uuid:{_EXAMPLE_ID}"],
+        json_schema_extra={"format": "uri"},
+    )
+    error: str = Field(description="The kind of problem as an identifier.", examples=["not_found"])
+    message: str = Field(
+        description="The same as `detail`.", examples=["The resource does not exist."]
+    )
+    request_id: str = Field(
+        description="Identifies the request in the logs.", examples=[_EXAMPLE_ID]
+    )
+    details: list[FieldProblem] | None = Field(None, description="The wrong fields of a request.")
 
 
 def responses(*problems: type[Problem]) -> dict[int | str, dict[str, Any]]:
-    """The `responses=` of a route decorator for the problems the route can answer."""
+    """Document problems: the `responses=` of a route, with an example of each."""
     by_status: dict[int, list[type[Problem]]] = {}
     for problem in problems:
         by_status.setdefault(problem.status, []).append(problem)
     return {status: _openapi_response(found) for status, found in sorted(by_status.items())}
 
 
-def _openapi_response(problems: Iterable[type[Problem]]) -> dict[str, Any]:
-    return {
+def _openapi_response(problems: Sequence[type[Problem]]) -> dict[str, Any]:
+    described: dict[str, Any] = {
         "description": " ".join(problem.default_message for problem in problems),
-        "content": {PROBLEM_MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/ProblemDetail"}}},
+        "content": {
+            PROBLEM_MEDIA_TYPE: {
+                "schema": {"$ref": "#/components/schemas/ProblemDetail"},
+                "examples": {problem.code(): _example(problem) for problem in problems},
+            }
+        },
     }
+    headers = _HEADERS.get(problems[0].status)
+    return described if headers is None else {**described, "headers": headers}
+
+
+def _example(problem: type[Problem]) -> dict[str, Any]:
+    """An example of the OpenAPI document: what the problem says without a message of its own."""
+    value: dict[str, Any] = {
+        "type": problem.uri(PROBLEMS_PATH),
+        "title": problem.title,
+        "status": problem.status,
+        "detail": problem.default_message,
+        "instance": f"urn:uuid:{_EXAMPLE_ID}",
+        "error": problem.code(),
+        "message": problem.default_message,
+        "request_id": _EXAMPLE_ID,
+    }
+    if problem.has_details:
+        value["details"] = [
+            {
+                "field": "body.name",
+                "pointer": "#/name",
+                "message": "Field required",
+                "type": "missing",
+            }
+        ]
+    return {"summary": problem.title, "value": value}

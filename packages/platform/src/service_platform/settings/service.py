@@ -66,9 +66,9 @@ class ServiceSettings(BaseSettings):
     )
     docs_enabled: bool = Field(True, description="Serve /docs, /redoc and the OpenAPI document.")
     problem_type_base_url: str = Field(
-        "https://api.example.com/problems",
-        pattern=r"^https?://\S+[^/]$",
-        description="Where the `type` of a problem points; every service serves /problems itself.",
+        "/problems",
+        pattern=r"^(https?://\S+[^/]|(/[A-Za-z0-9._~-]+)+)$",
+        description="Where the `type` of a problem points; every service serves its own /problems.",
     )
 
     @field_validator("debug", mode="after")
