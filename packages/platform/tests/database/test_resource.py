@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 from prometheus_client import REGISTRY
+from pydantic import SecretStr
 from shop.models import Product
 from sqlalchemy import func, literal, select, text
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
@@ -344,7 +345,7 @@ async def test_a_long_statement_is_cancelled_by_the_server(
 
 async def test_the_pools_use_is_measured(connected: Connect) -> None:
     def in_use() -> float | None:
-        return REGISTRY.get_sample_value("database_pool_connections_in_use")
+        return REGISTRY.get_sample_value("database_pool_connections_in_use", {"pool": "database"})
 
     database = connected(database_pool_size=3, database_max_overflow=1)
     async with database.engine.connect(), database.engine.connect():
@@ -357,7 +358,7 @@ async def test_the_pools_use_is_measured(connected: Connect) -> None:
         with pytest.raises(DBAPIError):
             await database.reader.scalar(end)
     assert in_use() == 0
-    assert REGISTRY.get_sample_value("database_pool_connections_limit") == 4
+    assert REGISTRY.get_sample_value("database_pool_connections_limit", {"pool": "database"}) == 4
 
 
 async def test_the_server_knows_whose_connection_it_is(database: Database) -> None:
@@ -406,3 +407,25 @@ async def test_migrations_that_form_no_line_end_the_start(
     with pytest.raises(StartError, match=r"a\.py and b\.py .* both follow the empty database"):
         await database.start()
     await database.stop()
+
+
+@pytest.fixture
+async def other_database(database_url: str) -> AsyncIterator[Database]:
+    settings = PlatformSettings(_env_file=None, environment="test", database_pool_size=2)
+    made = Database(
+        settings, migrations=None, name="reports", critical=False, url=SecretStr(database_url)
+    )
+    yield made
+    await made.stop()
+
+
+async def test_a_second_database_has_a_name_an_address_and_no_migrations(
+    other_database: Database,
+) -> None:
+    assert (other_database.name, other_database.critical) == ("reports", False)
+    await other_database.start()
+    await other_database.check()
+    async with other_database.engine.connect():
+        await other_database.check()
+        value = REGISTRY.get_sample_value("database_pool_connections_in_use", {"pool": "reports"})
+        assert value == 1

@@ -99,7 +99,7 @@ class RunningService:
         environment: its settings; nothing of the tests' own environment is passed on but PATH.
         folder: where its log goes.
         arguments: further arguments of the server's command line.
-        port: where it listens; a free one where none is given.
+        port: where it listens; without one the `PORT` of its environment, or a free one.
     """
 
     def __init__(
@@ -111,10 +111,10 @@ class RunningService:
         port: int | None = None,
     ) -> None:
         self.service = service if ":" in service else f"{service}.app:create_app"
-        self.port = port or free_port()
+        self.port = port or int(environment.get("PORT", 0)) or free_port()
         self.url = f"http://{HOST}:{self.port}"
         self.log_file = folder / f"{service.partition(':')[0]}-{self.port}.log"
-        self._environment = {"HOST": HOST, "PORT": str(self.port), **environment}
+        self._environment = {"HOST": HOST, **environment, "PORT": str(self.port)}
         self._arguments = arguments
         self._folder = folder
         self.process: ForkedProcess | None = None

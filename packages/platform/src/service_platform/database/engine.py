@@ -39,11 +39,13 @@ RESTARTING: Final = (
 pool_in_use = Gauge(
     "database_pool_connections_in_use",
     "Connections that requests hold at this moment.",
+    ("pool",),
     multiprocess_mode="livesum",
 )
 pool_limit = Gauge(
     "database_pool_connections_limit",
     "Most connections the pool may have.",
+    ("pool",),
     multiprocess_mode="livesum",
 )
 
@@ -185,12 +187,19 @@ class _Deferred:
         return self._function().__await__()
 
 
-def make_engine(settings: PlatformSettings, connector: Connector) -> AsyncEngine:
+def make_engine(
+    settings: PlatformSettings, connector: Connector, *, name: str = "database"
+) -> AsyncEngine:
     """The engine of a service: a bounded pool whose connections are prepared and reused.
 
     Requests get connections in the order they asked. Idle ones are taken last in, first out, so
     that a burst's extra ones come to rest. No query is spent to see whether one still lives: the
     driver hears of a closed socket at once.
+
+    Args:
+        settings: size and times of the pool.
+        connector: opens its connections.
+        name: label of the pool in the metrics.
     """
     engine = _engine(
         connector,
@@ -202,12 +211,12 @@ def make_engine(settings: PlatformSettings, connector: Connector) -> AsyncEngine
         pool_use_lifo=True,
         echo=settings.debug,
     )
-    pool_limit.set(settings.database_pool_size + settings.database_max_overflow)
+    pool_limit.labels(name).set(settings.database_pool_size + settings.database_max_overflow)
     event.listen(engine.sync_engine, "connect", connector.finished)
     event.listen(engine.sync_engine, "checkout", _refuse_closed)
     event.listen(engine.sync_engine, "checkin", _discard_open_transaction)
     event.listen(engine.sync_engine, "handle_error", _handle_error)
-    _measure(engine.sync_engine)
+    _measure(engine.sync_engine, pool_in_use.labels(name))
     return engine
 
 
@@ -251,7 +260,7 @@ def _discard_open_transaction(_connection: object, record: ConnectionPoolEntry) 
         record.invalidate()
 
 
-def _measure(engine: Engine) -> None:
+def _measure(engine: Engine, gauge: Gauge) -> None:
     """Keep the gauge of connections in use; read from the pool, so that it cannot drift."""
 
     def in_use() -> int:
@@ -260,10 +269,10 @@ def _measure(engine: Engine) -> None:
         return count
 
     def taken(_connection: object, _record: object, _proxy: object) -> None:
-        pool_in_use.set(in_use())
+        gauge.set(in_use())
 
     def given_back(_connection: object, _record: object) -> None:
-        pool_in_use.set(in_use() - 1)  # it is not yet among the idle ones
+        gauge.set(in_use() - 1)  # it is not yet among the idle ones
 
     event.listen(engine, "checkout", taken)
     event.listen(engine, "checkin", given_back)

@@ -7,7 +7,8 @@ from typing import Any, Final, TypeVar
 
 import asyncpg
 import structlog
-from sqlalchemy import Select, Text, column, func, select, table
+from pydantic import SecretStr
+from sqlalchemy import Select, Text, cast, column, func, null, select, table
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
 
@@ -32,6 +33,7 @@ CURRENT_REVISION: Final[Select[str]] = select(column("version_num", Text)).selec
     table(VERSION_TABLE)
 )
 SERVER_STATE: Final = CURRENT_REVISION.add_columns(func.pg_is_in_recovery())
+STATE_WITHOUT_REVISION: Final = select(cast(null(), Text), func.pg_is_in_recovery())
 
 log = structlog.stdlib.get_logger("database")
 
@@ -42,7 +44,11 @@ class Database:
     Args:
         settings: address, pool size, time limits.
         migrations: package of the service's migrations, such as `items.migrations`; its newest
-            revision is the one the service needs.
+            revision is the one the service needs. `None` for a database that others migrate.
+        name: of the resource, in `/health`, `app.state` and the metrics; a second database of a
+            service needs its own.
+        critical: whether the service is unready until this database has been reached.
+        url: address instead of `DATABASE_URL`.
 
     Attributes:
         engine: SQLAlchemy's.
@@ -50,15 +56,25 @@ class Database:
         reader: runs single reads without a transaction.
     """
 
-    name = "database"
-    critical = True
-
-    def __init__(self, settings: PlatformSettings, *, migrations: str) -> None:
-        url = PostgresUrl.parse(settings.database_url.get_secret_value())
-        self._wants_primary = url.wants_primary
+    def __init__(
+        self,
+        settings: PlatformSettings,
+        *,
+        migrations: str | None,
+        name: str = "database",
+        critical: bool = True,
+        url: SecretStr | None = None,
+    ) -> None:
+        self.name = name
+        self.critical = critical
+        if url is not None:
+            settings = settings.model_copy(update={"database_url": url})
+        address = PostgresUrl.parse(settings.database_url.get_secret_value())
+        self._wants_primary = address.wants_primary
         self._connector = Connector(settings)
         self._migrations = migrations
-        self.engine = make_engine(settings, self._connector)
+        self._state = STATE_WITHOUT_REVISION if migrations is None else SERVER_STATE
+        self.engine = make_engine(settings, self._connector, name=name)
         self.session = async_sessionmaker(self.engine, expire_on_commit=False)
         self.reader = _make_reader(self.engine, settings)
 
@@ -69,7 +85,8 @@ class Database:
             StartError: the service's migrations do not form one line.
         """
         try:
-            revisions_of(self._migrations)
+            if self._migrations is not None:
+                revisions_of(self._migrations)
         except MigrationsError as error:
             raise StartError(str(error)) from None
         try:
@@ -102,6 +119,8 @@ class Database:
         if is_standby and self._wants_primary:
             self._pool.replace_all()
             raise HealthCheckError("database_read_only")
+        if self._migrations is None:
+            return
         wanted = revisions_of(self._migrations)
         if current is None and wanted.head is not None:
             raise HealthCheckError("schema_missing")
@@ -166,11 +185,11 @@ class Database:
         """The schema's revision, and whether the server is a standby."""
         used, limit = self.pool_usage()
         if used < limit:
-            row = await self.reader.one_or_none(SERVER_STATE)
+            row = await self.reader.one_or_none(self._state)
             return (None, False) if row is None else (row[0], row[1])
         connection = await self._connector.connect()
         try:
-            record = await connection.fetchrow(str(SERVER_STATE))
+            record = await connection.fetchrow(str(self._state))
         except asyncpg.PostgresError as error:
             # Told apart by SQLSTATE like the reader's errors.
             raise DBAPIError("", None, error) from error
