@@ -19,8 +19,8 @@ OPERATE = Path(__file__).parents[2] / "docs/operate.md"
 DEFINING_MODULES = (
     "service_platform.metrics",
     "service_platform.events.metrics",
-    "service_platform.identity.jwks",
-    "service_platform.identity.verifier",
+    "service_platform.identity.jwks_client",
+    "service_platform.identity.token_verifier",
     "service_platform.ratelimit.metrics",
     "auth.passwords",
 )

@@ -19,7 +19,9 @@ from redis.exceptions import RedisError
 from service_platform.events.consumer_group import ConsumerGroup
 from service_platform.events.stream import connect
 from service_platform.identity.principal import Principal
-from service_platform.identity.revocation import STREAM, Credential, Revocation, Revocations
+from service_platform.identity.revocation import STREAM, Revocation
+from service_platform.identity.revocation_list import VerifiedToken
+from service_platform.identity.revocation_subscriber import RevocationSubscriber
 from service_platform.ratelimit import Limiter, Policy, RateLimitCaller, RedisStore
 from service_platform.redis_client import RedisClient
 from service_platform.redis_connection import UnsupportedRedisError, is_wrong_server
@@ -152,7 +154,7 @@ async def test_revocations_arrive_from_the_new_primary(
     new_primary: LocalValkey,
     proxy: TcpProxy,
 ) -> None:
-    revocations = Revocations(settings)
+    revocations = RevocationSubscriber(settings)
     await revocations.start()
     await revocations.check()
     demote(own_redis)
@@ -160,11 +162,11 @@ async def test_revocations_arrive_from_the_new_primary(
     proxy.target = new_primary.port
     until = int(time.time()) + 600
     with Redis.from_url(new_primary.url) as client:
-        fields: Any = Revocation("session", SESSION, int(time.time() * 1000), until).fields()
+        fields: Any = Revocation("session", SESSION, int(time.time() * 1000), until).to_fields()
         client.xadd(STREAM, fields)
 
     async def refused() -> bool:
-        return revocations.refuses(_credential())
+        return revocations.is_revoked(_verified_token())
 
     await within(WITHIN_SECONDS, refused)
     await within(WITHIN_SECONDS, lambda: is_healthy(revocations))
@@ -175,7 +177,7 @@ async def _not(answer: Awaitable[bool]) -> bool:
     return not await answer
 
 
-def _credential() -> Credential:
+def _verified_token() -> VerifiedToken:
     principal = Principal(
         subject=UUID(int=1),
         client_id="test",
@@ -185,7 +187,7 @@ def _credential() -> Credential:
         token_id=str(UUID(int=2)),
         expires_at=int(time.time()) + 600,
     )
-    return Credential.of(principal)
+    return VerifiedToken.of(principal)
 
 
 async def test_events_are_read_from_the_new_primary(
@@ -254,7 +256,7 @@ async def test_a_cluster_or_a_sentinel_ends_the_start_with_one_sentence(
     told = PlatformSettings(
         _env_file=None, environment="test", redis_url=SecretStr(server.url_for(0))
     )
-    redis, revocations = RedisClient(told), Revocations(told)
+    redis, revocations = RedisClient(told), RevocationSubscriber(told)
     try:
         for resource in (redis, revocations):
             with pytest.raises(

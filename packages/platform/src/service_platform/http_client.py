@@ -183,7 +183,7 @@ class ServiceClient:
         outgoing.headers["authorization"] = f"Bearer {token}"
         answer = await self._http.send(outgoing)
         if answer.status_code == 401:
-            tokens.forget(token)
+            tokens.invalidate(token)
         return answer
 
     def _may_retry(self) -> bool:

@@ -1,17 +1,14 @@
-"""What a route demands of its caller, and how OpenAPI shows it."""
-
-from typing import Any
+"""Dependencies that require a valid token, a scope or a role."""
 
 import httpx2
 import pytest
 
-from service_platform.app import ServiceApp
 from service_testing.tokens import TestTokens
 
 MINE, OPEN, THINGS = "/api/v1/things/mine", "/api/v1/things/open", "/api/v1/things"
 
 
-async def test_a_scope_is_demanded(guarded: httpx2.AsyncClient, tokens: TestTokens) -> None:
+async def test_a_scope_is_required(guarded: httpx2.AsyncClient, tokens: TestTokens) -> None:
     allowed = await guarded.post(THINGS, headers=tokens.headers(scopes=["items:write"]))
     assert allowed.status_code == 200
     refused = await guarded.post(THINGS, headers=tokens.headers(scopes=["items:read"]))
@@ -23,7 +20,7 @@ async def test_a_scope_is_demanded(guarded: httpx2.AsyncClient, tokens: TestToke
     assert (await guarded.post(THINGS)).status_code == 401
 
 
-async def test_a_role_is_demanded(guarded: httpx2.AsyncClient, tokens: TestTokens) -> None:
+async def test_a_role_is_required(guarded: httpx2.AsyncClient, tokens: TestTokens) -> None:
     assert (await guarded.delete(THINGS, headers=tokens.headers(roles=["admin"]))).is_success
     refused = await guarded.delete(THINGS, headers=tokens.headers(roles=["user"]))
     assert refused.status_code == 403
@@ -52,21 +49,3 @@ async def test_the_scheme_is_read_in_any_case(
 ) -> None:
     headers = {"authorization": f"{scheme} {tokens.issue()}"}
     assert (await guarded.get(MINE, headers=headers)).status_code == 200
-
-
-async def test_openapi_shows_where_to_log_in_and_what_each_route_demands(
-    guarded_app: ServiceApp, tokens: TestTokens
-) -> None:
-    document: dict[str, Any] = guarded_app.openapi()
-    schemes = document["components"]["securitySchemes"]
-    flow = schemes["OAuth2"]["flows"]["password"]
-    assert flow["tokenUrl"] == f"{tokens.auth_url}/api/v1/auth/token"
-    assert flow["scopes"] == {"items:write": "write items"}
-    assert (schemes["Bearer"]["type"], schemes["Bearer"]["scheme"]) == ("http", "bearer")
-    paths = document["paths"]
-    assert paths[THINGS]["post"]["security"] == [{"OAuth2": ["items:write"]}, {"Bearer": []}]
-    assert paths[THINGS]["delete"]["security"] == [{"OAuth2": []}, {"Bearer": ["admin"]}]
-    assert paths[MINE]["get"]["security"] == [{"OAuth2": []}, {"Bearer": []}]
-    assert "security" not in paths[OPEN]["get"]
-    assert {"401", "403"} <= set(paths[THINGS]["delete"]["responses"])
-    assert "401" in paths[MINE]["get"]["responses"]

@@ -100,13 +100,15 @@ async def test_a_refusal_is_not_asked_for_again_at_once(
     assert issuer.requests == 1
 
 
-async def test_a_refused_token_is_forgotten(issuer: Issuer, service_tokens: ServiceTokens) -> None:
+async def test_a_refused_token_is_invalidated(
+    issuer: Issuer, service_tokens: ServiceTokens
+) -> None:
     give(issuer, "one")
     token = await service_tokens.token()
     give(issuer, "two")
-    service_tokens.forget("another")
+    service_tokens.invalidate("another")
     assert await service_tokens.token() == "one"
-    service_tokens.forget(token)
+    service_tokens.invalidate(token)
     assert await service_tokens.token() == "two"
 
 

@@ -122,7 +122,7 @@ class Broadcast:
         oldest = int((time.time() - self._lifetime) * 1000)
         pipeline = self._client().pipeline(transaction=False)
         for revocation in revocations:
-            fields = cast("dict[Any, Any]", revocation.fields())
+            fields = cast("dict[Any, Any]", revocation.to_fields())
             pipeline.xadd(STREAM, fields, minid=oldest, approximate=True)
         await pipeline.execute()
         published.inc(len(revocations))

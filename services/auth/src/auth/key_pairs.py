@@ -13,7 +13,7 @@ from joserfc.jwk import ECKey, RSAKey
 
 from auth.encryption import SecretBox
 from auth.settings import AuthSettings
-from service_platform.identity.key_set import VerificationKey
+from service_platform.identity.jwk_set import VerificationKey
 
 RSA_BITS: Final = 2_048
 PURPOSE: Final = "signing-key"

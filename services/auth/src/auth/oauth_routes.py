@@ -27,7 +27,7 @@ from auth.schemas import (
     TokenRead,
 )
 from service_platform.database.session import DbSession
-from service_platform.identity.jwks import JWKS_PATH
+from service_platform.identity.jwks_client import JWKS_PATH
 from service_platform.ratelimit import limit
 
 METADATA_PATH: Final = "/.well-known/oauth-authorization-server"

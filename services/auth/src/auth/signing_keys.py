@@ -21,7 +21,7 @@ from auth.settings import AuthSettings
 from service_platform.background import TaskSupervisor, is_outage
 from service_platform.database import Database
 from service_platform.identity import KeysUnavailable
-from service_platform.identity.key_set import VerificationKey
+from service_platform.identity.jwk_set import VerificationKey
 from service_platform.logging import get_logger
 from service_platform.resources import HealthCheckError, StartError
 

@@ -1,9 +1,11 @@
-"""Who calls: access tokens verified locally, and what a route may demand of the caller.
+"""Authentication by access tokens, verified locally, and authorization by scopes and roles.
 
-`principal.py` is the result, `dependencies.py` what routes declare, `verifier.py` the verification
-with its cache, `access_tokens.py` the checks of one token, `jwks.py` the issuer's keys,
-`revocation.py` the broadcast of ended sessions, `service_tokens.py` the tokens a service uses for
-its own calls.
+- A route's requirements: `dependencies.py`, `openapi.py` (in the OpenAPI document).
+- The caller: `principal.py`.
+- Access tokens: `token_verifier.py` (accepts or refuses a token, with a cache),
+  `token_validation.py` (signature and claims), `jwks_client.py` and `jwk_set.py` (the issuer's
+  keys), `revocation.py`, `revocation_list.py`, `revocation_subscriber.py` (ended sessions).
+- The service's own token for its calls: `service_tokens.py`.
 """
 
 from service_platform.identity.dependencies import (
@@ -13,11 +15,12 @@ from service_platform.identity.dependencies import (
     RequireScope,
 )
 from service_platform.identity.errors import KeysUnavailable
-from service_platform.identity.jwks import JwksClient, KeySource
+from service_platform.identity.jwks_client import JwksClient, KeySource
 from service_platform.identity.principal import Principal
-from service_platform.identity.revocation import Revocation, Revocations
+from service_platform.identity.revocation import Revocation
+from service_platform.identity.revocation_subscriber import RevocationSubscriber
 from service_platform.identity.service_tokens import ServiceTokens
-from service_platform.identity.verifier import TokenVerifier
+from service_platform.identity.token_verifier import TokenVerifier
 
 __all__ = [
     "CurrentPrincipal",
@@ -29,7 +32,7 @@ __all__ = [
     "RequireRole",
     "RequireScope",
     "Revocation",
-    "Revocations",
+    "RevocationSubscriber",
     "ServiceTokens",
     "TokenVerifier",
 ]

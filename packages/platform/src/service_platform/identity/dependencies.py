@@ -1,9 +1,9 @@
-"""What a route declares about its caller, shown in OpenAPI.
+"""FastAPI dependencies that require a valid token, a scope or a role, and return the principal.
 
-`CurrentPrincipal` wants any valid token, `OptionalPrincipal` takes one where it is there;
-`Annotated[Principal, RequireScope("items:write")]` and `RequireRole("admin")` demand more, also as
-`dependencies=[RequireRole("admin")]`. They work in WebSocket
-endpoints, too. The token has been verified before (`middleware/admission.py`).
+`CurrentPrincipal` requires any valid token, `OptionalPrincipal` none;
+`Annotated[Principal, RequireScope("items:write")]` and `RequireRole("admin")` require more, also as
+`dependencies=[RequireRole("admin")]`. They work in WebSocket endpoints, too, and are shown in
+OpenAPI. The token was verified before (`middleware/admission.py`).
 """
 
 from typing import Annotated, Any, Final
@@ -34,7 +34,7 @@ def _authenticated(connection: HTTPConnection) -> Principal:
 
 
 class _ScopedAccess(SecurityBase):
-    """An access token with all of the given scopes; the OAuth 2.0 scheme of OpenAPI.
+    """Requires an access token with all of the given scopes; the OAuth 2.0 scheme of OpenAPI.
 
     The address of the token endpoint depends on the settings: `openapi.py` puts it in.
     """
@@ -46,7 +46,7 @@ class _ScopedAccess(SecurityBase):
         )
 
     async def __call__(self, connection: HTTPConnection, required: SecurityScopes) -> Principal:
-        """The caller.
+        """Return the caller.
 
         Raises:
             Unauthorized: without a valid token.
@@ -64,7 +64,7 @@ class _ScopedAccess(SecurityBase):
 
 
 class _RoleAccess(SecurityBase):
-    """An access token of an account with all of the given roles; the bearer scheme of OpenAPI.
+    """Requires an access token of an account with the given roles; the bearer scheme of OpenAPI.
 
     OpenAPI 3.1 lists role names where a scheme has no scopes (Security Requirement Object).
     """
@@ -74,7 +74,7 @@ class _RoleAccess(SecurityBase):
         self.model = HTTPBearer(bearerFormat=TOKEN_FORMAT)
 
     async def __call__(self, connection: HTTPConnection, required: SecurityScopes) -> Principal:
-        """The caller.
+        """Return the caller.
 
         Raises:
             Unauthorized: without a valid token.
@@ -92,7 +92,7 @@ _role_access: Final = _RoleAccess()
 
 
 def requires_principal(dependant: Dependant | None) -> bool:
-    """Return whether an endpoint's dependencies demand a valid access token.
+    """Return whether an endpoint's dependencies require a valid access token.
 
     Args:
         dependant: FastAPI's tree of the endpoint's dependencies.
@@ -110,17 +110,17 @@ async def _optional(connection: HTTPConnection) -> Principal | None:
 
 
 def RequireScope(*scopes: str) -> Any:  # noqa: N802 - stands where FastAPI's Security stands
-    """Demand every one of `scopes`; without a valid token 401, without a scope 403."""
+    """Require every one of `scopes`; without a valid token 401, without a scope 403."""
     return Security(_scoped_access, scopes=scopes)
 
 
 def RequireRole(*roles: str) -> Any:  # noqa: N802 - stands where FastAPI's Security stands
-    """Demand every one of `roles`; without a valid token 401, without a role 403."""
+    """Require every one of `roles`; without a valid token 401, without a role 403."""
     return Security(_role_access, scopes=roles)
 
 
 CurrentPrincipal = Annotated[Principal, Security(_scoped_access)]
-"""Whoever calls, with a valid token; 401 otherwise."""
+"""The caller, who needs a valid token; 401 otherwise."""
 
 OptionalPrincipal = Annotated[Principal | None, Depends(_optional)]
-"""Whoever calls, or `None` without a valid token."""
+"""The caller, or `None` without a valid token."""

@@ -1,4 +1,4 @@
-"""Problems of authentication that are not the caller's fault."""
+"""The problem answered while no key is available to verify tokens."""
 
 from service_platform.errors import ServiceUnavailable
 

@@ -1,7 +1,7 @@
-"""Completes what an OpenAPI document says about authentication.
+"""Describes authentication in the OpenAPI document: security schemes, requirements, responses.
 
-FastAPI knows which route demands what; the address of the token endpoint comes from the settings,
-and every protected route takes a token obtained either way (`Authorize` in the docs pages).
+FastAPI knows which route requires what; the address of the token endpoint comes from the settings,
+and every protected route accepts a token obtained either way (`Authorize` in the docs pages).
 """
 
 from collections.abc import Mapping

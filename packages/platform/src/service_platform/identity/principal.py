@@ -1,4 +1,4 @@
-"""Who makes a request: what a verified access token says."""
+"""The principal: the caller of a request, as its verified access token says."""
 
 from dataclasses import dataclass
 from uuid import UUID
@@ -33,9 +33,9 @@ class Principal:
     name: str | None = None
 
     def has_scope(self, scope: str) -> bool:
-        """Whether the token was granted `scope`."""
+        """Return whether the token was granted `scope`."""
         return scope in self.scopes
 
     def has_role(self, role: str) -> bool:
-        """Whether the account has `role`."""
+        """Return whether the account has `role`."""
         return role in self.roles

@@ -1,4 +1,4 @@
-"""Tokens a service uses for its own calls to other services (RFC 6749, section 4.4)."""
+"""The access token of a service for its own calls: client credentials (RFC 6749, section 4.4)."""
 
 import asyncio
 import time
@@ -16,7 +16,7 @@ from service_platform.settings import PlatformSettings
 from service_platform.tls import trusted_for
 
 REFRESH_AHEAD: Final = 0.75
-"""Part of a token's lifetime after which a new one is fetched, beside the calls that go on."""
+"""Part of a token's lifetime after which a new one is fetched, while calls use the old one."""
 
 EXPIRY_MARGIN_SECONDS: Final = 5.0
 RETRY_SECONDS: Final = 1.0
@@ -26,16 +26,16 @@ log = get_logger("service_platform.identity")
 
 
 class ServiceTokens:
-    """Gets, keeps and renews the access token of this service.
+    """Fetches, caches and renews the access token of this service.
 
-    One request at a time whoever asks; renewed ahead of its end, so that no call waits for it once
-    the first has; while auth is away the token in hand serves until it expires.
+    One request serves all callers. The token is renewed before it expires, so that only the first
+    call waits for it; while auth is away the cached token is used until it expires.
 
     Args:
         settings: `SERVICE_CLIENT_ID`, `SERVICE_CLIENT_SECRET` and where auth is.
         scope: scopes to ask for; empty means all the client has.
         clock: monotonic seconds.
-        transport: of the HTTP client; the default speaks to the network.
+        transport: of the HTTP client; the network by default.
     """
 
     def __init__(
@@ -58,10 +58,10 @@ class ServiceTokens:
         self._fetching: asyncio.Task[None] | None = None
 
     async def token(self) -> str:
-        """A valid access token.
+        """Return a valid access token.
 
         Raises:
-            ServiceUnavailable: where auth gives none and none is in hand.
+            ServiceUnavailable: auth issues none and none is cached.
         """
         now = self._clock()
         if now < self._renew_at:
@@ -76,13 +76,13 @@ class ServiceTokens:
             raise ServiceUnavailable("A service needed for this cannot be called for the moment.")
         return self._token
 
-    def forget(self, token: str) -> None:
-        """Drop `token`, which a service refused: it may have been revoked."""
+    def invalidate(self, token: str) -> None:
+        """Remove `token` from the cache, because a service refused it: it may have been revoked."""
         if token == self._token:
             self._renew_at = self._expires_at = float("-inf")
 
     async def aclose(self) -> None:
-        """End a fetch under way."""
+        """Cancel a fetch in progress."""
         await cancel_and_wait(self._fetching)
 
     def _fetch(self) -> asyncio.Task[None]:
@@ -129,9 +129,9 @@ class ServiceTokens:
 
 
 class _RefusedError(ValueError):
-    """Auth answered, but with no token."""
+    """Auth answered without a token."""
 
 
 def _reason(error: Exception) -> str:
-    """What may be logged: a status, never an answer's text."""
+    """Return what may be logged: a status, never an answer's text."""
     return f"auth answered {error.args[0]}" if isinstance(error, _RefusedError) else "no answer"

@@ -1,4 +1,4 @@
-"""Tokens that must be refused: always 401 with a challenge, never an error of the service."""
+"""Validation of access tokens: each that is refused gets 401 with a challenge, never a 500."""
 
 import base64
 import hashlib
@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 from joserfc import jws, jwt
 from joserfc.jwk import ECKey, RSAKey
 
-from service_platform.identity.access_tokens import (
+from service_platform.identity.token_validation import (
     InvalidTokenError,
     TokenRules,
-    key_id,
-    read,
+    validate_header,
+    validate_token,
 )
 from service_testing.tokens import TestTokens, new_key
 
@@ -253,7 +253,7 @@ async def test_another_scheme_is_no_authentication(
 @given(st.text(max_size=200) | st.from_regex(r"[A-Za-z0-9_-]{0,60}\.[A-Za-z0-9_-]{0,60}\..{0,30}"))
 def test_no_text_makes_the_header_check_fail_otherwise(text: str) -> None:
     with pytest.raises(InvalidTokenError):
-        key_id(text, RULES)
+        validate_header(text, RULES)
 
 
 _json = st.recursive(
@@ -287,7 +287,7 @@ def test_no_signed_claims_make_the_claim_check_fail_otherwise(changes: dict[str,
         return
     token = jws.serialize_compact({"alg": "ES256", "typ": "at+jwt", "kid": "1"}, payload, _KEY)
     try:
-        principal = read(token, _KEY, RULES, RULES.registry(), now)
+        principal = validate_token(token, _KEY, RULES, RULES.registry(), now)
     except InvalidTokenError:
         return
     assert principal.expires_at > now

@@ -1,4 +1,4 @@
-"""The cache of verified tokens: a look-up, but never longer than the token is good."""
+"""The token verifier and its cache: a cached token is accepted no longer than it is valid."""
 
 import time
 from collections.abc import Callable
@@ -8,7 +8,8 @@ import pytest
 
 from service_platform.errors import Unauthorized
 from service_platform.identity import TokenVerifier
-from service_platform.identity.revocation import Credential, Revocation, RevocationList
+from service_platform.identity.revocation import Revocation
+from service_platform.identity.revocation_list import RevocationList
 from service_platform.settings import PlatformSettings
 from service_testing.tokens import TestTokens
 
@@ -87,7 +88,7 @@ async def test_a_cached_token_is_refused_once_it_is_revoked(
 ) -> None:
     verifier, token = make(), tokens.issue()
     principal = await verifier.verify(token)
-    revoked.apply(Revocation("session", principal.session_id, at=0, until=principal.expires_at))
+    revoked.add(Revocation("session", principal.session_id, at=0, until=principal.expires_at))
     assert verifier.verify_cached(token) is None
     with pytest.raises(Unauthorized, match="revoked"):
         await verifier.verify(token)
@@ -112,11 +113,4 @@ async def test_refused_tokens_are_not_cached(make: Make, tokens: TestTokens) -> 
     for _ in range(3):
         with pytest.raises(Unauthorized):
             await verifier.verify("a.b.c")
-    assert not verifier._verified
-
-
-async def test_a_credential_knows_when_its_session_began(make: Make, tokens: TestTokens) -> None:
-    principal = await make().verify(tokens.issue())
-    credential = Credential.of(principal)
-    assert principal.session_id is not None
-    assert credential.born == principal.session_id.int >> 80
+    assert not verifier._cache

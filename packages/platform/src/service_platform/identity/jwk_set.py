@@ -1,4 +1,4 @@
-"""A published key set (RFC 7517) read with care: only keys that fit the configured algorithm."""
+"""Parses a JWK Set (RFC 7517): the keys that verify tokens of the configured algorithm."""
 
 from collections.abc import Mapping
 from typing import Any, Final, TypeAlias
@@ -14,30 +14,30 @@ SHORTEST_MODULUS: Final = 342
 MAX_KEYS: Final = 32
 
 
-def verification_keys(document: object, algorithm: str) -> dict[str, VerificationKey]:
-    """The keys of a JWKS document by their `kid`.
+def parse_jwk_set(document: object, algorithm: str) -> dict[str, VerificationKey]:
+    """Parse a JWK Set; return its keys by their `kid`.
 
-    Keys for other purposes or algorithms are left out, as RFC 7517, section 5, wants.
+    Keys for other purposes or algorithms are ignored (RFC 7517, section 5).
 
     Args:
         document: the decoded JSON.
         algorithm: `ES256` or `RS256`.
 
     Raises:
-        ValueError: where the document is no key set.
+        ValueError: the document is no JWK Set.
     """
     if not isinstance(document, Mapping) or not isinstance(document.get("keys"), list):
         raise ValueError("not a key set")
     found: dict[str, VerificationKey] = {}
     for entry in document["keys"][:MAX_KEYS]:
         if isinstance(entry, Mapping):
-            identifier, key = entry.get("kid"), _fitting_key(entry, algorithm)
+            identifier, key = entry.get("kid"), _parse_jwk(entry, algorithm)
             if key is not None and isinstance(identifier, str) and identifier:
                 found[identifier] = key
     return found
 
 
-def _fitting_key(entry: Mapping[str, Any], algorithm: str) -> VerificationKey | None:
+def _parse_jwk(entry: Mapping[str, Any], algorithm: str) -> VerificationKey | None:
     if entry.get("use", "sig") != "sig" or entry.get("alg", algorithm) != algorithm:
         return None
     try:

@@ -1,7 +1,7 @@
-"""The auth service's public keys, fetched over HTTP and kept through its outages.
+"""The JWKS client: fetches auth's public keys over HTTP and keeps them during its outages.
 
-One fetch at a time however many requests wait for it; refreshed before they are stale; used for a
-day while auth does not answer; an unknown key id leads to a fetch at most every 30 seconds.
+One fetch serves all requests that wait for it. Keys are refreshed before they are stale and used
+for a day while auth does not answer. An unknown key id leads to a fetch at most every 30 seconds.
 """
 
 import asyncio
@@ -18,7 +18,7 @@ from prometheus_client import Counter
 from service_platform.background import TaskSupervisor
 from service_platform.cancellation import cancel_and_wait
 from service_platform.identity.errors import KeysUnavailable
-from service_platform.identity.key_set import VerificationKey, verification_keys
+from service_platform.identity.jwk_set import VerificationKey, parse_jwk_set
 from service_platform.logging import get_logger
 from service_platform.resources import HealthCheckError
 from service_platform.tls import trusted_for
@@ -47,24 +47,24 @@ log = get_logger("service_platform.identity")
 
 
 class KeySource(Protocol):
-    """Where a verifier gets keys: `JwksClient`, or auth's own store."""
+    """Finds the keys that verify tokens: `JwksClient`, or auth's own store."""
 
     async def key(self, identifier: str) -> VerificationKey | None:
-        """The key with this id, `None` where the issuer has none such.
+        """Return the key with this id (`kid`), `None` where the issuer has no such key.
 
         Raises:
-            KeysUnavailable: where that cannot be known at the moment.
+            KeysUnavailable: the issuer's keys cannot be fetched for the moment.
         """
 
 
 class JwksClient:
-    """A `KeySource` that reads a JWKS document.
+    """Fetches a JWKS document and finds its keys; a `KeySource`.
 
     Args:
         url: address of the document.
-        algorithm: the one algorithm of interest.
+        algorithm: the only algorithm whose keys are used.
         clock: monotonic seconds.
-        transport: of the HTTP client; the default speaks to the network.
+        transport: of the HTTP client; the network by default.
     """
 
     def __init__(
@@ -90,7 +90,7 @@ class JwksClient:
         self._tasks = TaskSupervisor("keys")
 
     async def start(self) -> None:
-        """Begin to fetch in the background; auth being away does not hold up the start."""
+        """Start to fetch in the background; the start does not wait for auth."""
         self._http = httpx2.AsyncClient(
             timeout=FETCH_TIMEOUT_SECONDS,
             follow_redirects=False,
@@ -111,18 +111,18 @@ class JwksClient:
             self._http = None
 
     async def check(self) -> None:
-        """Raise `HealthCheckError` where tokens cannot be verified."""
+        """Raise `HealthCheckError` while there are no keys to verify tokens."""
         if not self._usable():
             raise HealthCheckError("keys_unavailable")
         self._tasks.check()
 
     async def key(self, identifier: str) -> VerificationKey | None:
-        """The key with this id; see `KeySource.key`."""
+        """Return the key with this id; see `KeySource.key`."""
         if self._usable():
             known = self._keys.get(identifier)
             return known if known is not None else await self._find_unknown(identifier)
-        # No key at all: every caller waits for the one fetch under way, and after a failed one
-        # nobody waits until the next is due.
+        # Without any key every caller waits for the fetch in progress; after a failed fetch no
+        # caller waits until the next one is due.
         if self._clock() < self._asked_at + self._retry_delay() and self._fetching is None:
             raise self._unavailable()
         if not await self._fetch():
@@ -130,7 +130,7 @@ class JwksClient:
         return self._keys.get(identifier)
 
     async def _find_unknown(self, identifier: str) -> VerificationKey | None:
-        """Look whether the issuer has published a key since; strangers cannot make us ask often."""
+        """Fetch again for an unknown key id, but not as often as forged tokens ask for."""
         now = self._clock()
         if now < self._absent.get(identifier, float("-inf")):
             return None
@@ -160,15 +160,15 @@ class JwksClient:
         return KeysUnavailable(retry_after=max(1, round(self._retry_delay())))
 
     async def _keep_fresh(self) -> None:
-        """Fetch before the keys are stale; after a failure try again, ever more slowly."""
+        """Fetch before the keys are stale; after a failure retry with exponential backoff."""
         while True:
             await self._fetch()
             delay = self._retry_delay() if self._failures else self._max_age * REFRESH_AHEAD
-            # A fleet that started together must not ask together.
+            # Random, so that replicas that started together do not fetch together.
             await asyncio.sleep(delay * random.uniform(0.8, 1.0))  # noqa: S311 - no secret
 
     async def _fetch(self) -> bool:
-        """Fetch, or wait for the fetch under way; says whether it succeeded."""
+        """Fetch, or wait for the fetch in progress; return whether it succeeded."""
         if self._fetching is None:
             self._fetching = asyncio.create_task(self._fetch_once(), name="jwks-fetch")
             self._fetching.add_done_callback(self._fetched)
@@ -210,7 +210,7 @@ class JwksClient:
                 if len(body) > MAX_DOCUMENT_BYTES:
                     raise ValueError("too large")
             cache_control = response.headers.get("cache-control", "")
-        keys = verification_keys(orjson.loads(bytes(body)), self._algorithm)
+        keys = parse_jwk_set(orjson.loads(bytes(body)), self._algorithm)
         if not keys:
             raise ValueError("no usable key")
         match = _max_age(cache_control)

@@ -1,6 +1,6 @@
-"""The form of an access token, and the checks that need no state (RFC 9068, section 4; RFC 8725).
+"""Validation of access tokens: header, signature and claims (RFC 9068, section 4; RFC 8725).
 
-`verifier.py` adds keys, revocation and the cache of tokens already verified.
+`token_verifier.py` adds the issuer's keys, revocation and a cache.
 """
 
 import json
@@ -14,7 +14,7 @@ from uuid import UUID
 from joserfc import jws
 from joserfc.errors import JoseError
 
-from service_platform.identity.key_set import VerificationKey
+from service_platform.identity.jwk_set import VerificationKey
 from service_platform.identity.principal import Principal
 
 MAX_TOKEN_LENGTH: Final = 4096
@@ -29,12 +29,12 @@ _LARGEST_TIME: Final = 2**53
 
 
 class InvalidTokenError(Exception):
-    """The token is refused. The message is safe to show: it never quotes the token."""
+    """The access token is not valid. The message says why and never quotes the token."""
 
 
 @dataclass(frozen=True, slots=True)
 class TokenRules:
-    """What a service demands of a token.
+    """The issuer, audience and algorithm a service accepts.
 
     Attributes:
         issuer: the only `iss` accepted.
@@ -47,18 +47,18 @@ class TokenRules:
     algorithm: str
 
     def registry(self) -> jws.JWSRegistry:
-        """The registry of joserfc that knows this one algorithm."""
+        """Make a registry of joserfc with this one algorithm."""
         return jws.JWSRegistry(algorithms=[self.algorithm])
 
 
-def key_id(token: str, rules: TokenRules) -> str:
-    """Check size, form and header of a compact JWS; return the id of the key that signed it.
+def validate_header(token: str, rules: TokenRules) -> str:
+    """Validate size, form and header of a compact JWS; return the id of its key (`kid`).
 
     Nothing of the header chooses how the token is verified: `alg` must be the configured one, and
     members that point to keys (`jwk`, `jku`, `x5u`) are never read.
 
     Raises:
-        InvalidTokenError: where it is not a signed access token.
+        InvalidTokenError: it is not a signed access token.
     """
     if len(token) > MAX_TOKEN_LENGTH:
         raise InvalidTokenError("The access token is too long.")
@@ -80,27 +80,27 @@ def key_id(token: str, rules: TokenRules) -> str:
     return identifier
 
 
-def read(
+def validate_token(
     token: str, key: VerificationKey, rules: TokenRules, registry: jws.JWSRegistry, now: float
 ) -> Principal:
-    """Verify signature and claims.
+    """Validate signature and claims of an access token; return its principal.
 
     Args:
-        token: one that `key_id` let pass.
-        key: the key it named.
-        rules: what to demand of the claims.
+        token: one that passed `validate_header`.
+        key: the key of the issuer that its header names.
+        rules: issuer, audience and algorithm to accept.
         registry: `rules.registry()`, made once.
         now: seconds since the epoch.
 
     Raises:
-        InvalidTokenError: where the signature does not fit or a claim is not acceptable.
+        InvalidTokenError: the signature or a claim is not valid.
     """
     try:
         jws.deserialize_compact(token, key, registry=registry)
     except (JoseError, ValueError, TypeError):
         raise InvalidTokenError("The signature of the access token is not valid.") from None
     payload = token[token.index(".") + 1 : token.rindex(".")]
-    return _principal(_json_object(payload), rules, now)
+    return _validate_claims(_json_object(payload), rules, now)
 
 
 def _json_object(segment: str) -> dict[str, Any]:
@@ -128,7 +128,7 @@ def _refuse_constant(_: str) -> None:
     raise ValueError("not JSON")
 
 
-def _principal(claims: Mapping[str, Any], rules: TokenRules, now: float) -> Principal:
+def _validate_claims(claims: Mapping[str, Any], rules: TokenRules, now: float) -> Principal:
     if claims.get("iss") != rules.issuer:
         raise InvalidTokenError("The access token comes from another issuer.")
     audience = claims.get("aud")

@@ -1,22 +1,19 @@
-"""The issuer's keys: fetched once for many, kept through outages, never asked for too often."""
+"""The JWKS client: one fetch for many callers, keys kept during outages, few refetches."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
 
 import httpx2
-import orjson
 import pytest
-from joserfc.jwk import ECKey, OctKey, RSAKey
 from packages.platform.tests.identity.conftest import Issuer, guarded_routes
 
 from service_platform.app import create_app
 from service_platform.identity import JwksClient, KeysUnavailable, TokenVerifier
-from service_platform.identity.jwks import (
+from service_platform.identity.jwks_client import (
     ABSENT_KEY_SECONDS,
     STALE_IF_ERROR_SECONDS,
     UNKNOWN_KEY_REFETCH_SECONDS,
 )
-from service_platform.identity.key_set import verification_keys
 from service_platform.resources import HealthCheckError
 from service_platform.settings import PlatformSettings
 from service_testing.services import client_of, started
@@ -213,54 +210,19 @@ async def test_a_start_does_not_wait_for_the_issuer(issuer: Issuer) -> None:
         await client.stop()
 
 
-def test_only_keys_for_the_configured_algorithm_are_used() -> None:
-    good = new_key()
-    entries = [
-        good.as_dict(private=False),
-        {**new_key().as_dict(private=False), "use": "enc"},
-        {**new_key().as_dict(private=False), "alg": "ES384"},
-        {**new_key().as_dict(private=False), "kid": 7},
-        {**new_key().as_dict(private=False), "x": "AAAA"},
-        ECKey.generate_key("P-384", {"use": "sig"}, auto_kid=True).as_dict(private=False),
-        RSAKey.generate_key(2048, auto_kid=True).as_dict(private=False),
-        OctKey.generate_key(256, auto_kid=True).as_dict(private=True),
-    ]
-    assert set(verification_keys({"keys": entries}, "ES256")) == {good.kid}
-
-
-def test_short_rsa_keys_are_not_used() -> None:
-    good = RSAKey.generate_key(2048, auto_kid=True)
-    short = {**good.as_dict(private=False), "kid": "short", "n": "_" * 171}
-    entries = [
-        good.as_dict(private=False),
-        short,
-        new_key().as_dict(private=False),
-    ]
-    assert set(verification_keys({"keys": entries}, "RS256")) == {good.kid}
-
-
-async def test_a_service_without_keys_answers_tokens_with_503_and_a_time_to_try_again(
-    settings_for: Callable[..., PlatformSettings], tokens: TestTokens
+async def test_a_running_service_accepts_tokens_of_a_new_key(
+    settings_for: Callable[..., PlatformSettings],
+    issuer: Issuer,
+    tokens: TestTokens,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    settings = settings_for("http://127.0.0.1:1", jwt_issuer=tokens.issuer)
+    monkeypatch.setattr("service_platform.identity.jwks_client.UNKNOWN_KEY_REFETCH_SECONDS", 0.0)
+    settings = settings_for(issuer.url, jwt_issuer=tokens.issuer)
+    old, new = new_key(), new_key()
+    issuer.publish(old)
     app = create_app(settings, routers=[guarded_routes()], resources=[TokenVerifier(settings)])
     async with started(app), client_of(app) as client:
-        answer = await client.get("/api/v1/things/mine", headers=tokens.headers())
-        assert answer.status_code == 503
-        assert int(answer.headers["retry-after"]) >= 1
-        assert answer.json()["error"] == "keys_unavailable"
-        assert (await client.get("/api/v1/things/mine")).status_code == 401
-        assert (await client.get("/api/v1/things/open", headers=tokens.headers())).json() == {
-            "subject": None
-        }
-        health = (await client.get("/health")).json()
-        assert health["status"] == "degraded"
-        assert (await client.get("/health/ready")).status_code == 200
-
-
-async def test_a_running_service_takes_tokens_of_a_new_key(
-    guarded: httpx2.AsyncClient, tokens: TestTokens
-) -> None:
-    first = await guarded.get("/api/v1/things/mine", headers=tokens.headers())
-    assert first.status_code == 200
-    assert orjson.loads(tokens.jwks())["keys"]
+        for published in ([old], [old, new]):
+            issuer.publish(*published)
+            headers = {"authorization": f"Bearer {tokens.issue(key=published[-1])}"}
+            assert (await client.get("/api/v1/things/mine", headers=headers)).status_code == 200
