@@ -1,18 +1,23 @@
-"""The slow model the limiter is compared with, and a Redis that no other test speaks to.
+"""Servers of Redis that no other tests use, one alone and three in a cluster.
 
-These tests count the server's commands and flush its scripts, which concern the whole server.
+These tests count the commands of a server and flush its scripts, which affects the whole server.
 """
 
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
 from redis import Redis
 
+from service_platform.ratelimit import Limiter, RedisStore
 from service_testing.valkey import LocalValkey
 
-sys.path.insert(0, str(Path(__file__).parent / "reference"))
+sys.path.insert(0, str(Path(__file__).parent / "support"))
+
+from cluster_nodes import SLOTS, ClusterNode
 
 
 @pytest.fixture(scope="session")
@@ -37,3 +42,38 @@ def redis(redis_url: str) -> Iterator[Redis]:
     """A plain client for looking at what the limiter did."""
     with Redis.from_url(redis_url) as client:
         yield client
+
+
+@pytest.fixture(scope="package")
+def nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[ClusterNode]]:
+    """Three primaries of a cluster, each with a third of the hash slots."""
+    root: Path = tmp_path_factory.mktemp("cluster")
+    found = [ClusterNode(root / f"node{number}", durable=False) for number in range(3)]
+    try:
+        for number, node in enumerate(found):
+            node.start()
+            first, last = SLOTS * number // 3, SLOTS * (number + 1) // 3 - 1
+            node.ask("CLUSTER", "ADDSLOTSRANGE", first, last)
+        for node in found[1:]:
+            node.ask("CLUSTER", "MEET", "127.0.0.1", found[0].port, found[0].bus_port)
+        deadline = time.monotonic() + 20
+        while not all(node.is_ready() for node in found):
+            assert time.monotonic() < deadline, "the nodes did not meet"
+            time.sleep(0.02)
+        yield found
+    finally:
+        for node in found:
+            node.remove()
+
+
+@pytest.fixture
+async def cluster_limiter(nodes: list[ClusterNode]) -> AsyncIterator[Limiter]:
+    """A limiter on the cluster, whose nodes are empty."""
+    for node in nodes:
+        node.ask("FLUSHALL")
+    limiter = Limiter(RedisStore(SecretStr(nodes[0].url), service="x", timeout=2.0))
+    await limiter.start()
+    for node in nodes:
+        node.ask("CONFIG", "RESETSTAT")
+    yield limiter
+    await limiter.stop()

@@ -14,7 +14,7 @@ from service_platform.ratelimit.pending_hit import PendingHit
 CLOCK = "local clock = call('TIME')\nlocal now = clock[1] * 1000000 + clock[2]\n"
 
 
-def with_a_clock_of_the_test() -> LuaScript:
+def script_with_a_clock_of_the_test() -> LuaScript:
     assert HIT.source.count(CLOCK) == 1
     return LuaScript(HIT.source.replace(CLOCK, "local now = tonumber(call('GET', 'clock'))\n"))
 
@@ -37,7 +37,7 @@ class ScriptedRedis:
 
 @pytest.fixture
 def scripted(redis: Redis) -> ScriptedRedis:
-    return ScriptedRedis(redis, with_a_clock_of_the_test())
+    return ScriptedRedis(redis, script_with_a_clock_of_the_test())
 
 
 def pending_hit(compiled: CompiledPolicies, who: str, cost: int) -> PendingHit:
@@ -49,7 +49,7 @@ def pending_hit(compiled: CompiledPolicies, who: str, cost: int) -> PendingHit:
     max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(compiled=compiled_policies(), pattern=arrivals())
-def test_it_answers_as_the_slow_model_at_any_arrival_pattern(
+def test_it_decides_like_the_reference_limiter_at_any_arrival_pattern(
     scripted: ScriptedRedis, compiled: CompiledPolicies, pattern: list[Arrival]
 ) -> None:
     """Requests of one moment travel in one call, as they do in a turn of the event loop."""
@@ -111,7 +111,7 @@ def test_a_cost_of_thousands_of_units_is_counted(scripted: ScriptedRedis) -> Non
 
 
 @pytest.mark.parametrize("algorithm", ["sliding-window", "gcra"])
-def test_what_was_taken_can_be_taken_back(scripted: ScriptedRedis, algorithm: Any) -> None:
+def test_a_hit_can_be_rolled_back(scripted: ScriptedRedis, algorithm: Any) -> None:
     compiled = CompiledPolicies([Policy.parse("7/minute", name="a", algorithm=algorithm)])
     scripted.redis.set("clock", START)
     before = scripted.hit(pending_hit(compiled, "x", 2))
