@@ -26,6 +26,9 @@ DURATION_BUCKETS: Final = (
     0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0,
 )  # fmt: skip
 
+UNMATCHED_ROUTE: Final = "unmatched"
+"""The `route` of requests that no route of the service matches."""
+
 request_duration = Histogram(
     "http_server_request_duration_seconds",
     "Time from the first byte of a request to the end of its response.",

@@ -1,4 +1,4 @@
-"""Authentication, rate limits and the time limit of a route, before the route runs.
+"""Admits requests: authentication, rate limits and the time limit of a route, before it runs.
 
 This is the innermost middleware, around the application's router: what it raises goes through the
 application's exception handlers, and what a middleware of the service changed in the request
@@ -7,40 +7,34 @@ request costs next to nothing.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Sequence
 from functools import partial
 from typing import Final, Protocol, cast
 
 from fastapi import FastAPI
-from fastapi.routing import APIRoute, RouteContext
+from fastapi.routing import RouteContext
 from starlette._utils import get_route_path
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import Response
 from starlette.routing import BaseRoute, Router
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service_platform.context import REQUEST_TIMEOUT_HEADER, SCOPE_KEY, RequestContext
 from service_platform.errors import BadRequest, GatewayTimeout, Problem, Unauthorized
 from service_platform.identity import Principal
-from service_platform.identity.dependencies import requires_principal
 from service_platform.identity.errors import KeysUnavailable
-from service_platform.middleware.deadlines import Deadlines, RouteTimeout, declared_timeout
-from service_platform.middleware.route_table import RouteMatch, RouteTable
-from service_platform.ratelimit import (
-    Decision,
-    Limiter,
-    Policy,
-    RateLimitCaller,
-    declared_policies,
+from service_platform.middleware.deadlines import Deadlines
+from service_platform.middleware.route_info import (
+    Endpoint,
+    EndpointCompiler,
+    RouteInfo,
+    read_route_info,
 )
+from service_platform.middleware.route_table import RouteMatch, RouteTable
+from service_platform.ratelimit import Decision, Limiter, Policy, RateLimitCaller
 
 _BEARER: Final = b"bearer "
 _REQUEST_TIMEOUT: Final = REQUEST_TIMEOUT_HEADER.encode("ascii")
-
-Endpoint = Callable[[Request], Awaitable[Response]]
-EndpointCompiler = Callable[[RouteContext], Endpoint | None]
 
 
 class Verifier(Protocol):
@@ -51,28 +45,6 @@ class Verifier(Protocol):
 
     async def verify(self, token: str) -> Principal:
         """Return the principal of the token; raises a `Problem` when it is refused."""
-
-
-@dataclass(frozen=True, slots=True)
-class RouteInfo:
-    """What is decided by the route of a request.
-
-    Attributes:
-        policies: rate limits of a request (or of connecting, for a WebSocket), the service's own
-            ones included.
-        message_policies: rate limits of each message of a WebSocket.
-        timeout: its own time limit.
-        requires_principal: whether it answers 401 without a valid token.
-        route: of FastAPI or Starlette.
-        compiled: calls the endpoint without FastAPI's request handler.
-    """
-
-    policies: tuple[Policy, ...]
-    message_policies: tuple[Policy, ...]
-    timeout: RouteTimeout | None
-    requires_principal: bool
-    route: BaseRoute
-    compiled: Endpoint | None
 
 
 class AdmissionMiddleware:
@@ -108,29 +80,15 @@ class AdmissionMiddleware:
         self._verifier = verifier
         self._limiter = limiter
         self._policies = policies if limiter is not None else ()
-        self._compile_endpoint = compile_endpoint
         self._platform_router = Router(platform_routes, redirect_slashes=False)
         self._platform_table = RouteTable(platform_routes, _path_of)
         self._platform_segments = frozenset(
             _first_segment(str(getattr(route, "path", ""))) for route in platform_routes
         )
-        self.table = RouteTable(application.router.routes, self.describe)
-
-    def describe(self, route: RouteContext) -> RouteInfo:
-        """Return what is decided by a route, from the decorators of its endpoint."""
-        endpoint = route.endpoint
-        declared = declared_policies(endpoint) if endpoint is not None else ()
-        compiled = None
-        if self._compile_endpoint is not None and isinstance(route.original_route, APIRoute):
-            compiled = self._compile_endpoint(route)
-        return RouteInfo(
-            (*self._policies, *(policy for policy in declared if policy.per == "request")),
-            tuple(policy for policy in declared if policy.per == "message"),
-            declared_timeout(endpoint),
-            requires_principal(getattr(route, "dependant", None)),
-            route.original_route,
-            compiled,
+        read = partial(
+            read_route_info, service_policies=self._policies, compile_endpoint=compile_endpoint
         )
+        self.table: RouteTable[RouteInfo] = RouteTable(application.router.routes, read)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request or WebSocket.

@@ -4,6 +4,10 @@ import re
 from collections.abc import Sequence
 from typing import Final
 
+from starlette.types import Message, Send
+
+from service_platform.errors import MethodNotAllowed, NotFound
+
 HeaderPairs = list[tuple[bytes, bytes]]
 
 ALLOWED_METHODS: Final = b"GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
@@ -18,6 +22,8 @@ EXPOSED_HEADERS: Final = (
 )
 PREFLIGHT_MAX_AGE: Final = b"7200"
 ALLOW_ORIGIN: Final = b"access-control-allow-origin"
+
+_UNMATCHED: Final = frozenset({NotFound.status, MethodNotAllowed.status})
 
 _is_local_origin = re.compile(rb"https?://(localhost|127\.0\.0\.1|\[::1\])(:\d{1,5})?").fullmatch
 
@@ -73,3 +79,29 @@ class CorsPolicy:
         if self._credentials:
             pairs.append((b"access-control-allow-credentials", b"true"))
         return pairs
+
+
+def refusing_preflight(send: Send) -> Send:
+    """Return a `send` for a preflight request of an origin that the settings do not allow.
+
+    A route of the service may answer `OPTIONS` itself; without one the answer is 403.
+    """
+    refused = False
+
+    async def send_unless_refused(message: Message) -> None:
+        nonlocal refused
+        if message["type"] == "http.response.start":
+            refused = message["status"] in _UNMATCHED
+            if refused:
+                await send_empty(403, [(b"content-length", b"0")], send)
+                return
+        if not refused:
+            await send(message)
+
+    return send_unless_refused
+
+
+async def send_empty(status: int, headers: HeaderPairs, send: Send) -> None:
+    """Send a response without content."""
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": b""})

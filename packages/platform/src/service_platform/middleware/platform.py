@@ -1,4 +1,4 @@
-"""The platform's middleware: what holds for every request, whatever the application inside does.
+"""The platform's middleware around a whole application, FastAPI's own middleware included.
 
 It is one pure ASGI layer, because each layer that wraps `send` costs a function call a message. The
 subjects are in the modules beside this one; here is only their order. WebSockets are in
@@ -15,38 +15,21 @@ import anyio
 from starlette.exceptions import HTTPException
 from starlette.middleware.body_limit import RequestBodyLimitMiddleware
 from starlette.requests import ClientDisconnect
-from starlette.responses import Response
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
-from service_platform.context import (
-    REQUEST_TIMEOUT_HEADER,
-    SCOPE_KEY,
-    RequestContext,
-    current,
-)
-from service_platform.errors import (
-    GatewayTimeout,
-    MethodNotAllowed,
-    NotFound,
-    PayloadTooLarge,
-    Problem,
-    ServiceUnavailable,
-)
+from service_platform.context import REQUEST_TIMEOUT_HEADER, SCOPE_KEY, RequestContext, current
+from service_platform.errors import GatewayTimeout, Problem, ServiceUnavailable
 from service_platform.errors.handlers import PROBLEM_HANDLERS, handle_http_exception
 from service_platform.logging import get_logger
-from service_platform.metrics import observe_request, requests_in_flight
-from service_platform.middleware import cors, response_headers
+from service_platform.metrics import UNMATCHED_ROUTE, observe_request, requests_in_flight
+from service_platform.middleware import cors
 from service_platform.middleware.access_log import AccessLog
-from service_platform.middleware.content_encoding import MINIMUM_BYTES, Compressor, accepts_gzip
+from service_platform.middleware.content_encoding import Compressor, accepts_gzip
 from service_platform.middleware.deadlines import Deadlines
 from service_platform.middleware.proxies import TrustedProxies
 from service_platform.middleware.request_body import RequestBody
-from service_platform.middleware.response_headers import (
-    BEHIND_TLS,
-    PLAIN,
-    ContentSecurityPolicies,
-    HeaderPairs,
-)
+from service_platform.middleware.response_headers import ContentSecurityPolicies
+from service_platform.middleware.response_sender import ResponseSender, problem_response
 from service_platform.middleware.url_encoding import refuse_undecodable_url
 from service_platform.middleware.websockets import WebSocketLayer
 from service_platform.resources import Lifecycle
@@ -55,13 +38,8 @@ from service_platform.settings import Environment, PlatformSettings
 CLIENT_CLOSED_REQUEST: Final = 499
 """Logged when the client left before its answer (nginx's number; nobody receives it)."""
 
-_UNMATCHED: Final = frozenset({NotFound.status, MethodNotAllowed.status})
-UNMATCHED_ROUTE: Final = "unmatched"
 
 _REQUEST_TIMEOUT: Final = REQUEST_TIMEOUT_HEADER.encode("ascii")
-_TOO_LARGE_IN_PLAIN_TEXT: Final = b"17"
-"""Length of `Content Too Large`, which Starlette's body limit answers in plain text."""
-_NO_CONTENT_TYPE: Final = b""
 
 log = get_logger("service_platform.errors")
 
@@ -101,16 +79,20 @@ class PlatformMiddleware:
         self._settings = settings
         self._lifecycle = lifecycle
         self._deadlines = deadlines or Deadlines(settings.request_timeout_seconds)
-        self._content_security_policies = content_security_policies or ContentSecurityPolicies({})
         self._proxies = TrustedProxies(settings.trusted_networks, root_path=settings.root_path)
         self._cors = cors.CorsPolicy(
             settings.cors_origins,
             allow_credentials=settings.cors_allow_credentials,
             allow_local=settings.environment in {Environment.DEVELOPMENT, Environment.TEST},
         )
-        self._varies_by_origin = (b"Origin",) if self._cors.varies else ()
-        self._varies_by_encoding_too = (b"Accept-Encoding", *self._varies_by_origin)
         self._access_log = AccessLog(settings)
+        self._responses = ResponseSender(
+            lifecycle,
+            self._deadlines,
+            content_security_policies or ContentSecurityPolicies({}),
+            self._cors,
+            self._record,
+        )
         self._websockets = WebSocketLayer(app, settings, self._cors, self._access_log)
         self._loop: asyncio.AbstractEventLoop | None = None
 
@@ -171,7 +153,7 @@ class PlatformMiddleware:
         if b"content-length" in headers or b"transfer-encoding" in headers:
             body = RequestBody(receive, context)
             receive = body.receive
-        sender = self._sender(context, body, send)
+        sender = self._responses.wrap(context, body, send)
         try:
             if context.cancel_scope is None:
                 await self._answer(context, body, receive, sender)
@@ -200,9 +182,9 @@ class PlatformMiddleware:
         if origin is not None and not self._has_own_cors():
             if scope["method"] == "OPTIONS" and b"access-control-request-method" in headers:
                 if self._cors.allows(origin):
-                    await _send_empty(204, self._cors.preflight(origin), send)
+                    await cors.send_empty(204, self._cors.preflight(origin), send)
                     return
-                send = _refusing_preflight(send)
+                send = cors.refusing_preflight(send)
             else:
                 context.response_headers += self._cors.headers(origin)
         unreadable = refuse_undecodable_url(scope)
@@ -237,98 +219,13 @@ class PlatformMiddleware:
             context.disconnected = True
         return False
 
-    def _sender(self, context: RequestContext, body: RequestBody | None, send: Send) -> Send:
-        """`send`, adding the headers that every response has."""
-        replacement: Response | None = None
-
-        async def send_with_headers(message: Message) -> None:
-            nonlocal replacement
-            if message["type"] == "http.response.start":
-                if message["status"] == PayloadTooLarge.status:
-                    if body is not None:
-                        await body.discard()
-                    replacement = self._replace_plain_text(context, message)
-                self._complete_head(context, body, message)
-                await send(message)
-                if replacement is not None:
-                    await send({"type": "http.response.body", "body": replacement.body})
-            elif replacement is None:
-                await send(message)
-                # Background tasks come after the response and are no part of it.
-                if message["type"] == "http.response.body" and not message.get("more_body"):
-                    self._record(context)
-
-        return send_with_headers
-
-    def _complete_head(
-        self, context: RequestContext, body: RequestBody | None, message: Message
-    ) -> None:
-        """Add the platform's headers to the head of a response, which has no deadline any more."""
-        status = context.status = message["status"]
-        self._deadlines.end(context)
-        elapsed = (time.perf_counter() - context.started) * 1000
-        additional = [
-            *(BEHIND_TLS if context.scheme == "https" else PLAIN),
-            self._content_security_policies.of(context.path),
-            *context.response_headers,
-            (b"x-request-id", context.request_id.encode("ascii")),
-            (b"x-response-time", b"%.2fms" % elapsed),
-        ]
-        unread = status == PayloadTooLarge.status and body is not None and not body.complete
-        if unread or self._lifecycle.draining:
-            additional.append((b"connection", b"close"))
-        length = MINIMUM_BYTES
-        own = message.get("headers", ())
-        for name, value in own:
-            if name == b"content-length":
-                length = int(value)
-            elif name == b"content-type" and value.startswith(b"text/event-stream"):
-                self._watch_event_stream(context)
-        varies = self._varies_by_origin
-        if length >= MINIMUM_BYTES or status == 304:
-            varies = self._varies_by_encoding_too
-        message["headers"] = response_headers.merge(own, additional, varies)
-
-    def _watch_event_stream(self, context: RequestContext) -> None:
-        """Have a stream without an end of its own ended when the process drains."""
-        task = context.task
-        if task is None:
-            return
-
-        def end() -> None:
-            context.stream_ended = True
-            task.cancel()
-
-        self._lifecycle.watch_event_stream(task, end)
-
-    def _replace_plain_text(self, context: RequestContext, message: Message) -> Response | None:
-        """Replace the head of Starlette's plain 413 by that of a problem.
-
-        Its body limit answers by itself, outside of exception handlers. A service with an own
-        handler for `HTTPException` gets what FastAPI would send.
-        """
-        headers = dict(message["headers"])
-        if (
-            headers.get(b"content-length") != _TOO_LARGE_IN_PLAIN_TEXT
-            or not headers.get(b"content-type", _NO_CONTENT_TYPE).startswith(b"text/plain")
-            or not context.answers_problems
-        ):
-            return None
-        response = self._response_of(context, PayloadTooLarge())
-        message["headers"] = response.raw_headers
-        return response
-
     async def _send_problem(
         self, context: RequestContext, problem: Problem, receive: Receive, send: Send
     ) -> None:
         """Answer with a problem; nothing can be said any more where a response has begun."""
         if not context.status:
-            await self._response_of(context, problem)(context.scope, receive, send)
-
-    def _response_of(self, context: RequestContext, problem: Problem) -> Response:
-        return problem.response(
-            base_url=self._settings.problem_type_base_url, request_id=context.request_id
-        )
+            response = problem_response(context, problem)
+            await response(context.scope, receive, send)
 
     def _record(self, context: RequestContext) -> None:
         """Count the request and write its access event, once."""
@@ -342,28 +239,3 @@ class PlatformMiddleware:
         route = context.route or UNMATCHED_ROUTE
         observe_request(context.scope["method"], route, status, seconds)
         self._access_log.write_request(context, status, seconds)
-
-
-async def _send_empty(status: int, headers: HeaderPairs, send: Send) -> None:
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": b""})
-
-
-def _refusing_preflight(send: Send) -> Send:
-    """`send` for a preflight request of an origin that the settings do not allow.
-
-    A route may answer them itself; without one it is 403.
-    """
-    refused = False
-
-    async def send_unless_refused(message: Message) -> None:
-        nonlocal refused
-        if message["type"] == "http.response.start":
-            refused = message["status"] in _UNMATCHED
-            if refused:
-                await _send_empty(403, [(b"content-length", b"0")], send)
-                return
-        if not refused:
-            await send(message)
-
-    return send_unless_refused

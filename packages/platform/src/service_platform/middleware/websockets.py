@@ -26,7 +26,6 @@ from service_platform.middleware.cors import CorsPolicy
 from service_platform.settings import PlatformSettings
 
 TOKEN_SUBPROTOCOL: Final = "bearer"  # noqa: S105 - its name
-UNMATCHED_ROUTE: Final = "unmatched"
 
 NORMAL_CLOSURE: Final = 1000
 ABNORMAL_CLOSURE: Final = 1006
@@ -113,7 +112,7 @@ class WebSocketLayer:
 
     def _record(self, context: RequestContext, connection: "WebSocketConnection") -> None:
         seconds = time.perf_counter() - context.started
-        route = context.route or UNMATCHED_ROUTE
+        route = context.route or metrics.UNMATCHED_ROUTE
         if connection.is_open:
             metrics.websocket_connections.labels(route).dec()
         code = connection.close_code if connection.was_accepted else None
@@ -227,7 +226,7 @@ class WebSocketConnection:
         self._accepted()
         self._context.status = 101
         self.was_accepted = self.is_open = True
-        route = self._context.route or UNMATCHED_ROUTE
+        route = self._context.route or metrics.UNMATCHED_ROUTE
         metrics.websocket_connections.labels(route).inc()
         if self._token_offered and not message.get("subprotocol"):
             # Browsers give up where they offered subprotocols and the server chooses none.
