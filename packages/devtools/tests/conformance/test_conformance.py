@@ -50,6 +50,11 @@ def test_raises():
         if ON_PLATFORM: raise LookupError("application")
     TestClient(app).get("/")
 
+def test_fails_in_a_process():
+    code = "raise LookupError('in a process')" if ON_PLATFORM else "pass"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
 @pytest.fixture
 def teardown():
     yield
@@ -94,7 +99,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Suite]:
 def runs(tiny: Suite) -> tuple[Run, Run]:
     told: list[tuple[int, int]] = []
     first = baseline(tiny, lambda done, total: told.append((done, total)))
-    assert told[-1] == (10, 10)
+    assert told[-1] == (11, 11)
     return first, run(tiny, PLAIN, progress=lambda *_: None)
 
 
@@ -115,7 +120,7 @@ def test_what_fails_on_fastapi_itself_does_not_count(runs: tuple[Run, Run]) -> N
     first, _ = runs
     assert first.results[name("test_fails_on_fastapi_too")].outcome == "failed"
     assert first.results[name("test_is_skipped")].outcome == "skipped"
-    assert len(first.passed) == 8
+    assert len(first.passed) == 9
 
 
 def test_only_what_differs_and_is_not_listed_is_unexpected(runs: tuple[Run, Run]) -> None:
@@ -124,10 +129,11 @@ def test_only_what_differs_and_is_not_listed_is_unexpected(runs: tuple[Run, Run]
     assert {test: each.error for test, each in found.unexpected.items()} == {
         name("test_answers_500"): "assert 500 == 200",
         name("test_raises"): "LookupError: application",
+        name("test_fails_in_a_process"): "LookupError: in a process",
         name("test_fails_in_teardown"): "AssertionError: in teardown",
         "tests/test_not_imported.py::test_something": "OSError: not here",
     }
-    assert (found.passed, found.of, found.obsolete) == (2, 8, {})
+    assert (found.passed, found.of, found.obsolete) == (2, 9, {})
     assert not found.succeeded
 
 

@@ -14,6 +14,9 @@ from devtools.conformance.runs import Result, Run
 MINIMUM_SHARE: Final = 99.5
 """Per cent of the tests that pass on FastAPI; more deliberate differences are too many."""
 
+LONGEST: Final = 160
+"""Characters of an error."""
+
 SHOWN: Final = 100
 """Failures listed; more than these have one cause, which the first of them tell."""
 
@@ -94,7 +97,7 @@ def _not_run(test: str, run: Run) -> Result:
 
 def table(baseline: Run, comparisons: Sequence[Comparison]) -> Table:
     """The figures of all runs."""
-    made = Table(box=None, padding=(0, 3, 0, 2), header_style="dim")
+    made = Table(box=None, padding=(0, 1, 0, 2), header_style="dim")
     made.add_column("application", no_wrap=True)
     for heading in ("passed", "of", "share", "deliberate", "unexpected", "obsolete", "seconds"):
         made.add_column(heading, justify="right", no_wrap=True)
@@ -151,6 +154,6 @@ def _list(console: Console, heading: str, lines: dict[str, str]) -> None:
     console.print(Text(f"  {heading}:", style="bold"))
     for test, text in list(lines.items())[:SHOWN]:
         console.print(Text(f"    {test}"))
-        console.print(Text(f"      {text}", style="dim"))
+        console.print(Text(f"      {text[:LONGEST]}", style="dim"))
     if len(lines) > SHOWN:
         console.print(Text(f"    and {len(lines) - SHOWN} more", style="dim"))

@@ -19,6 +19,8 @@ ANSWERED_500 = re.compile(r"assert 500 ==|500 Internal Server Error")
 PATIENCE = 90
 """Seconds for a process that a test starts; the suite's 15 are not enough on a busy machine."""
 
+TRACEBACK = "Traceback (most recent call last)"
+PYTEST_ADDS = re.compile(r"\s*(assert |\+ )")
 TEST_CLIENT = re.compile(r"starlette[/\\]testclient\.py$")
 
 
@@ -97,12 +99,16 @@ class Recorder:
 def first_line(failure: Any) -> str:
     """Returns the first line that says what went wrong."""
     crash = getattr(failure, "reprcrash", None)
-    if crash is not None:
-        said = str(crash.message)
+    if crash is None:
+        lines = [line[1:] for line in str(failure).splitlines() if line.startswith("E ")]
+        lines = lines or str(failure).splitlines()[-1:]
     else:
-        lines = str(failure).splitlines()
-        said = next((line[1:] for line in lines if line.startswith("E ")), (lines or [""])[-1])
-    return (said.strip().splitlines() or [""])[0].strip()
+        lines = str(crash.message).strip().splitlines()
+    if lines and TRACEBACK in lines[0]:
+        # The output of a process: its error is below the traceback, above what pytest adds.
+        said = [line for line in lines if line.strip() and not PYTEST_ADDS.match(line)]
+        return said[-1].strip()
+    return lines[0].strip() if lines else ""
 
 
 def is_status_500(report: pytest.TestReport) -> bool:
