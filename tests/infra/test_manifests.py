@@ -2,7 +2,10 @@
 
 import base64
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -315,7 +318,31 @@ def routed(rendered: Rendered) -> dict[str, str]:
     return found
 
 
-EDGE = {f"/api/v1/{service}": service for service in SERVICES} | {"/.well-known": "auth"}
+PROBLEMS = {"/problems": "items"} | {
+    f"/problems/{slug}": service
+    for slug, service in {
+        "email-taken": "auth",
+        "last-admin": "auth",
+        "wrong-password": "auth",
+        "profile-not-found": "users",
+    }.items()
+}
+EDGE = {f"/api/v1/{service}": service for service in SERVICES} | {"/.well-known": "auth"} | PROBLEMS
+
+
+def test_every_problem_can_be_opened_where_the_edge_leads() -> None:
+    for service in SERVICES:
+        for slug in problems_of(service):
+            leads_to = PROBLEMS.get(f"/problems/{slug}", PROBLEMS["/problems"])
+            assert slug in problems_of(leads_to), (slug, leads_to)
+
+
+@cache
+def problems_of(service: str) -> frozenset[str]:
+    """Those a process of the service knows: importing another one here would add its own."""
+    code = f"import {service}.app; from service_platform.errors import registry; print(*registry)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return frozenset(done.stdout.split())
 
 
 def test_only_the_apis_are_reachable_from_outside(production: Rendered) -> None:

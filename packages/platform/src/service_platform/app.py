@@ -19,11 +19,12 @@ from service_platform.errors.pages import problem_routes
 from service_platform.health import health_routes
 from service_platform.logging import configure_logging
 from service_platform.metrics import metrics_routes
-from service_platform.middleware.admission import AdmissionMiddleware, EndpointCompiler, Verifier
+from service_platform.middleware.admission import AdmissionMiddleware, Verifier
 from service_platform.middleware.deadlines import Deadlines
 from service_platform.middleware.platform import PlatformMiddleware
 from service_platform.middleware.response_headers import ContentSecurityPolicies
-from service_platform.openapi import describe_problems
+from service_platform.middleware.route_info import EndpointCompiler
+from service_platform.openapi import describe_problems, operation_id
 from service_platform.ratelimit import Limiter, Policy
 from service_platform.resources import Lifecycle, Resource
 from service_platform.settings import PlatformSettings, load_settings
@@ -163,7 +164,7 @@ def create_app(
 
     It is a `ServiceApp` with the conventions of a service: name and version from the settings,
     routes below `API_V1_PREFIX`, API documentation without a CDN at `/docs` and `/redoc`, no
-    redirects between `/items` and `/items/`.
+    redirects between `/items` and `/items/`, names of endpoints as operation ids.
 
     Args:
         settings: see `load_settings`.
@@ -176,6 +177,7 @@ def create_app(
         "title": settings.project_name,
         "version": settings.version,
         "redirect_slashes": False,
+        "generate_unique_id_function": operation_id,
         "openapi_url": f"{settings.api_v1_prefix}/openapi.json",
         "docs_url": "/docs",
         "redoc_url": "/redoc",

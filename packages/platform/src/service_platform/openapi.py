@@ -116,6 +116,8 @@ def _add_problems(document: dict[str, Any]) -> None:
     schemas["ProblemDetail"] = problem
     for operation in _operations(document):
         _describe_operation(operation)
+        for parameter in operation.get("parameters", []):
+            parameter["schema"] = _without_null(parameter.get("schema", {}))
     # Callbacks and webhooks are other people's APIs: what FastAPI says of them stays.
     for name in ("HTTPValidationError", "ValidationError"):
         described = schemas.pop(name, None)
@@ -133,6 +135,15 @@ def _describe_operation(operation: dict[str, Any]) -> None:
         declared = answers.setdefault(str(status), added)
         if declared is not added:
             _merge(declared, added)
+
+
+def _without_null(schema: dict[str, Any]) -> dict[str, Any]:
+    """The schema of a parameter, which is left out or has a value but is never null."""
+    choices = [each for each in schema.get("anyOf", []) if each != {"type": "null"}]
+    others = {name: value for name, value in schema.items() if name != "anyOf"}
+    if not choices or len(choices) == len(schema["anyOf"]):
+        return schema
+    return {**choices[0], **others} if len(choices) == 1 else {"anyOf": choices, **others}
 
 
 def _merge(declared: dict[str, Any], added: dict[str, Any]) -> None:

@@ -27,7 +27,6 @@ from weakref import WeakKeyDictionary
 import orjson
 from fastapi import Depends, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
-from pydantic.json_schema import SkipJsonSchema
 from sqlalchemy import (
     ColumnElement,
     Integer,
@@ -312,7 +311,7 @@ async def page_params(
         int, Query(ge=1, le=MAX_LIMIT, description="The most items of the page.")
     ] = DEFAULT_LIMIT,
     cursor: Annotated[
-        str | SkipJsonSchema[None],
+        str | None,
         Query(
             max_length=MAX_CURSOR_LENGTH,
             description="`next_cursor` of the page before; without it, the first page.",

@@ -1,4 +1,4 @@
-"""Text that people type, as the fields of a body or query take it.
+"""Types of text that people type, for the fields of bodies and for query parameters.
 
 JSON can write characters that no text needs and PostgreSQL refuses (U+0000) or that forge lines in
 a log or a terminal. `OneLine` is for names and titles, `Prose` for descriptions, `FullName` for the
@@ -53,4 +53,7 @@ Prose = Annotated[str, StringConstraints(strip_whitespace=True), AfterValidator(
 FullName = Annotated[OneLine, Field(min_length=1, max_length=200, examples=["Ada Lovelace"])]
 """The name of a person, by one rule in every service."""
 
-__all__ = ["FullName", "OneLine", "Prose"]
+SearchText = Annotated[OneLine, Field(max_length=200)]
+"""What a search looks for."""
+
+__all__ = ["FullName", "OneLine", "Prose", "SearchText"]

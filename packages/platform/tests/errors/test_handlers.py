@@ -6,18 +6,19 @@ from typing import Annotated, Any
 
 import httpx2
 import pytest
-from fastapi import Body, Depends, FastAPI, Form, HTTPException, UploadFile
+from fastapi import Body, Depends, FastAPI, Form, HTTPException, Query, UploadFile
 from fastapi.exception_handlers import http_exception_handler
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import PlainTextResponse
 from fastapi.security import HTTPBasic, HTTPBasicCredentials
 from fastapi.testclient import TestClient
-from pydantic import BaseModel
+from pydantic import AfterValidator, BaseModel, Field
 from starlette.exceptions import HTTPException as StarletteHTTPException
 
 from service_platform.app import ServiceApp
 from service_platform.errors import Conflict, NotFound
 from service_platform.settings import PlatformSettings
+from service_platform.text import OneLine
 
 SETTINGS = PlatformSettings(
     _env_file=None,
@@ -114,6 +115,32 @@ def test_other_details_are_text(detail: Any, text: str) -> None:
 
 def test_a_list_is_details() -> None:
     assert answer_of(HTTPException(422, ["a", "b"])).json()["details"] == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "message"),
+    [
+        ("xxxx", "string_too_long", "String should have at most 3 characters"),
+        ("", "string_too_short", "String should have at least 1 character"),
+    ],
+)
+def test_the_length_of_text_is_told_in_characters(text: str, kind: str, message: str) -> None:
+    app = service()
+
+    @app.post("/lamps")
+    async def lamps(
+        name: Annotated[str, AfterValidator(str.lower), Field(min_length=1, max_length=3), Body()],
+        tags: Annotated[list[str], AfterValidator(sorted), Field(max_length=1), Body()],
+        q: Annotated[OneLine | None, Query(min_length=1, max_length=3)] = None,
+    ) -> None: ...
+
+    answer = TestClient(app).post(
+        "/lamps", params={"q": text}, json={"name": text, "tags": ["a", "b"]}
+    )
+    told = {each["field"]: (each["type"], each["message"]) for each in answer.json()["details"]}
+    assert told["body.name"] == told["query.q"] == (kind, message)
+    assert told["body.tags"][0] == "too_long"
+    assert "item " in told["body.tags"][1]
 
 
 def test_an_own_challenge_is_sent_once() -> None:

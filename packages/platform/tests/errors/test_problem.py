@@ -6,9 +6,12 @@ from uuid import UUID
 import pytest
 
 from service_platform.errors import (
+    BadRequest,
     Conflict,
+    MalformedBody,
     NotFound,
     Problem,
+    ProblemDetail,
     ServiceUnavailable,
     TooManyRequests,
     Unauthorized,
@@ -92,3 +95,20 @@ def test_every_problem_tells_what_to_do(problem: type[Problem]) -> None:
     assert problem.__doc__
     assert problem.default_message
     assert problem.code().isidentifier()
+
+
+@pytest.mark.parametrize("problem", registry.values(), ids=lambda problem: str(problem.slug))
+def test_every_problem_has_an_example_of_its_own(problem: type[Problem]) -> None:
+    (answer,) = responses(problem).values()
+    (content,) = answer["content"].values()
+    ((name, example),) = content["examples"].items()
+    value = example["value"]
+    assert name == value["error"] == problem.code()
+    assert (value["status"], value["detail"]) == (problem.status, problem.default_message)
+    ProblemDetail.model_validate(value)
+    assert value["type"] == problem.uri("/problems")
+
+
+def test_problems_of_one_status_have_an_example_each() -> None:
+    content = responses(BadRequest, MalformedBody)[400]["content"]["application/problem+json"]
+    assert list(content["examples"]) == ["bad_request", "malformed_body"]

@@ -5,7 +5,6 @@ from uuid import UUID
 
 from fastapi import APIRouter, Query
 from pydantic import AwareDatetime
-from pydantic.json_schema import SkipJsonSchema
 
 from auth import repository
 from auth.audit import AuditEvent
@@ -30,19 +29,13 @@ async def list_audit_events(
     reader: DbReader,
     page: PageQuery,
     *,
-    event: Annotated[
-        AuditEvent | SkipJsonSchema[None], Query(description="Name of the event.")
-    ] = None,
+    event: Annotated[AuditEvent | None, Query(description="Name of the event.")] = None,
     account_id: Annotated[
-        UUID | SkipJsonSchema[None],
+        UUID | None,
         Query(description="The account it happened to, or the admin who did it."),
     ] = None,
-    since: Annotated[
-        AwareDatetime | SkipJsonSchema[None], Query(description="Not before this time.")
-    ] = None,
-    until: Annotated[
-        AwareDatetime | SkipJsonSchema[None], Query(description="Before this time.")
-    ] = None,
+    since: Annotated[AwareDatetime | None, Query(description="Not before this time.")] = None,
+    until: Annotated[AwareDatetime | None, Query(description="Before this time.")] = None,
 ) -> KeysetPage[AuditRow]:
     """List security-relevant events that match every filter, page by page; for admins."""
     return await repository.page_of_audit(

@@ -4,7 +4,6 @@ from typing import Annotated
 from uuid import UUID
 
 from fastapi import APIRouter, Query
-from pydantic.json_schema import SkipJsonSchema
 
 from auth import accounts, administration, repository, sessions
 from auth.accounts import EmailTaken, WrongPassword
@@ -132,7 +131,7 @@ async def list_accounts(
     reader: DbReader,
     page: PageQuery,
     q: Annotated[
-        OneLine | SkipJsonSchema[None],
+        OneLine | None,
         Query(max_length=254, description="Beginning of the address, or part of the name."),
     ] = None,
 ) -> KeysetPage[AccountRow]:

@@ -5,12 +5,11 @@ from uuid import UUID
 
 from fastapi import Depends, Query
 from pydantic import Field
-from pydantic.json_schema import SkipJsonSchema
 
 from items.schemas import ItemFilter, ItemSort, Tag
 from service_platform.errors import Forbidden
 from service_platform.identity import Principal, RequireScope
-from service_platform.text import OneLine
+from service_platform.text import SearchText
 
 ADMIN: Final = "admin"
 MAX_TAGS_ASKED: Final = 10
@@ -22,19 +21,18 @@ ItemWriter = Annotated[Principal, RequireScope("items:write")]
 async def item_filter(
     caller: ItemReader,
     owner_id: Annotated[
-        UUID | SkipJsonSchema[None],
+        UUID | None,
         Query(description="Account whose items to list; an admin may name another's."),
     ] = None,
     q: Annotated[
-        OneLine | SkipJsonSchema[None],
+        SearchText | None,
         Query(
-            max_length=200,
             description="Search text: every word must begin a word of name or description.",
             openapi_examples={"word": {"value": "lamp"}},
         ),
     ] = None,
     tag: Annotated[
-        Annotated[list[Tag], Field(max_length=MAX_TAGS_ASKED)] | SkipJsonSchema[None],
+        Annotated[list[Tag], Field(max_length=MAX_TAGS_ASKED)] | None,
         Query(description="A tag that items must have; repeat it for several."),
     ] = None,
     sort: Annotated[

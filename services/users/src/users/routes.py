@@ -4,7 +4,6 @@ from typing import Annotated
 from uuid import UUID
 
 from fastapi import APIRouter, Query
-from pydantic.json_schema import SkipJsonSchema
 
 from service_platform.database.session import DbReader, DbSession, TheDatabase
 from service_platform.errors import InvalidCursor, responses
@@ -17,7 +16,7 @@ from service_platform.etags import (
     etag_of,
 )
 from service_platform.pagination import KeysetPage, PageQuery
-from service_platform.text import OneLine
+from service_platform.text import SearchText
 from users import repository, service
 from users.dependencies import Admin, ProfileReader, ProfileWriter
 from users.repository import ProfileRow
@@ -71,9 +70,8 @@ async def list_profiles(
     reader: DbReader,
     preconditions: Preconditions,
     q: Annotated[
-        OneLine | SkipJsonSchema[None],
+        SearchText | None,
         Query(
-            max_length=200,
             description="Search text: every word must begin a word of name or address.",
             openapi_examples={"word": {"value": "ada"}},
         ),

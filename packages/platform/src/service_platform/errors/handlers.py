@@ -60,6 +60,10 @@ _QUOTING_TYPES: Final = frozenset(
     {"uuid_parsing", "value_error", "url_parsing", "union_tag_invalid"}
 )
 """Kinds of validation error whose message goes on to quote the input behind `:` or `,`."""
+_LENGTH_TYPES: Final = {
+    "too_long": ("max_length", "at most"),
+    "too_short": ("min_length", "at least"),
+}
 _quotation: Final = re.compile(r"\s*[:,(].*| '.*", re.DOTALL)
 _is_form: Final = re.compile(
     r"\s*(application/x-www-form-urlencoded|multipart/form-data)\s*(;.*)?", re.IGNORECASE
@@ -216,15 +220,28 @@ def _wanted_media_type(connection: HTTPConnection, body: object) -> str | None:
 
 def _detail(item: Mapping[str, Any]) -> dict[str, Any]:
     location = [str(part) for part in item["loc"]]
-    message = str(item["msg"]).removeprefix("Value error, ")
-    if item["type"] in _QUOTING_TYPES:
+    kind, message = item["type"], str(item["msg"]).removeprefix("Value error, ")
+    if kind in _LENGTH_TYPES and isinstance(item["input"], str):
+        kind, message = _length_of_text(kind, item["ctx"])
+    elif kind in _QUOTING_TYPES:
         message = _quotation.sub("", message) or "Value is not valid"
     return {
         "field": ".".join(location)[:MAX_FIELD_LENGTH],
         "pointer": _pointer(location),
         "message": message,
-        "type": item["type"],
+        "type": kind,
     }
+
+
+def _length_of_text(kind: str, context: Mapping[str, Any]) -> tuple[str, str]:
+    """Return type and message of text that is too long or short.
+
+    Where a constraint comes after a validator, pydantic takes text for a list of items.
+    """
+    limit, words = _LENGTH_TYPES[kind]
+    length = context[limit]
+    characters = "character" if length == 1 else "characters"
+    return f"string_{kind}", f"String should have {words} {length} {characters}"
 
 
 def _pointer(location: list[str]) -> str | None:

@@ -23,6 +23,7 @@ from service_platform.context import REQUEST_TIMEOUT_HEADER, SCOPE_KEY, RequestC
 from service_platform.errors import BadRequest, GatewayTimeout, Problem, Unauthorized
 from service_platform.identity import Principal
 from service_platform.identity.errors import KeysUnavailable
+from service_platform.middleware.body_encoding import require_plain_body
 from service_platform.middleware.deadlines import Deadlines
 from service_platform.middleware.route_info import (
     Endpoint,
@@ -169,6 +170,8 @@ class AdmissionMiddleware:
         await self._admit(context, match)
         if match is None and path[-1:] == "\n" and scope["type"] == "http":
             raise HTTPException(404)  # the router would overlook it
+        if match is not None and match.is_full:
+            receive = require_plain_body(match.info.route, context, receive)
         await self._app(scope, receive, send)
 
     def _may_call(self, match: RouteMatch[RouteInfo], scope: Scope) -> bool:
