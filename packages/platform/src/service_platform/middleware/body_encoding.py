@@ -3,6 +3,7 @@
 from typing import Final
 
 from fastapi import params
+from fastapi.routing import APIRoute
 from starlette.routing import BaseRoute
 from starlette.types import Message, Receive
 
@@ -15,8 +16,8 @@ _NOT_ENCODED: Final = frozenset({b"", b"identity"})
 def require_plain_body(route: BaseRoute, context: RequestContext, receive: Receive) -> Receive:
     """Refuse content that is compressed or JSON that is not UTF-8.
 
-    It concerns the routes whose body FastAPI parses; one that reads the request itself may read
-    what it likes.
+    It concerns the routes whose body FastAPI parses as JSON or a form; one that takes bytes, reads
+    the request itself, or has a route class that decodes it, may read what it likes.
 
     Args:
         route: of the request.
@@ -30,7 +31,10 @@ def require_plain_body(route: BaseRoute, context: RequestContext, receive: Recei
         UnsupportedMediaType: there is a `Content-Encoding` (RFC 9110, section 15.5.16).
     """
     field = getattr(route, "body_field", None)
-    if field is None:
+    if field is None or type(route) is not APIRoute:
+        return receive
+    is_form = isinstance(field.field_info, params.Form)
+    if not is_form and "json" not in field.field_info.media_type.lower():
         return receive
     if context.headers.get(b"content-encoding", b"").strip().lower() not in _NOT_ENCODED:
         raise UnsupportedMediaType(
@@ -38,7 +42,7 @@ def require_plain_body(route: BaseRoute, context: RequestContext, receive: Recei
             headers={"accept-encoding": "identity"},
         )
     is_json = b"json" in context.headers.get(b"content-type", b"").lower()
-    if isinstance(field.field_info, params.Form) or not is_json:
+    if is_form or not is_json:
         return receive
 
     async def receive_utf8() -> Message:
