@@ -1,13 +1,14 @@
 """Input no client should send: a clear refusal from each service, never a failure."""
 
 import asyncio
+import gzip
 import json
 import re
 import time
 import uuid
 from collections.abc import AsyncIterator, Iterator
 from http import HTTPStatus
-from urllib.parse import urlsplit
+from urllib.parse import urljoin, urlsplit
 from uuid import UUID
 
 import pytest
@@ -98,6 +99,43 @@ async def test_an_array_ten_thousand_deep(somebody: Person, service: str) -> Non
 async def test_a_wrong_media_type(somebody: Person, service: str, media_type: str) -> None:
     answer = await send(somebody, service, b'{"name": "a"}', content_type=media_type)
     assert_problem(answer, 415)
+
+
+@every_service
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-32-be"])
+async def test_json_in_another_encoding(somebody: Person, service: str, encoding: str) -> None:
+    content = json.dumps({TEXT_MEMBER[service]: "a"}).encode(encoding)
+    assert_problem(await send(somebody, service, content), 400)
+
+
+@every_service
+async def test_a_compressed_body(somebody: Person, service: str) -> None:
+    content = gzip.compress(json.dumps({TEXT_MEMBER[service]: "a"}).encode())
+    answer = await send(somebody, service, content, content_encoding="gzip")
+    assert_problem(answer, 415)
+    assert answer.headers["accept-encoding"] == "identity"
+
+
+@every_service
+async def test_a_text_too_long(somebody: Person, service: str) -> None:
+    content = json.dumps({TEXT_MEMBER[service]: "x" * 201}).encode()
+    answer = await send(somebody, service, content)
+    assert_problem(answer, 422)
+    told = {each["field"]: each for each in answer.json()["details"]}
+    detail = told[f"body.{TEXT_MEMBER[service]}"]
+    assert detail["message"] == "String should have at most 200 characters"
+    assert detail["type"] == "string_too_long"
+
+
+@every_service
+async def test_the_type_of_a_problem_can_be_opened(
+    http: AsyncClient, system: System, service: str
+) -> None:
+    missing = f"{system.urls[service]}/api/v1/{service}/no/such/path"
+    problem = (await http.get(missing)).json()
+    page = await http.get(urljoin(missing, problem["type"]))
+    assert page.status_code == 200
+    assert problem["title"] in page.text
 
 
 @every_service
