@@ -73,7 +73,8 @@ def check_newest() -> None:
         return
     outcomes: dict[Step, Outcome] = {}
     for step in steps(python):
-        outcomes[step] = run(step.command)
+        with terminal.console.status(f"{step.name} ..."):
+            outcomes[step] = run(step.command)
         mark = Text("  ✓ ", style="green") if outcomes[step].passed else Text("  ✗ ", "bold red")
         mark.append(f"{step.name:<18}").append(f"{outcomes[step].seconds:.1f} s", style="dim")
         terminal.console.print(mark)
@@ -89,7 +90,7 @@ def check_newest() -> None:
     terminal.console.print()
     if broken:
         names = ", ".join(step.name for step in broken)
-        terminal.failure(f"The newest releases break: {names}.")
+        terminal.failure(f"Not well with the newest releases: {names}.")
         raise typer.Exit(1)
     terminal.step("newest", "nothing broke; the bounds may be raised")
 
