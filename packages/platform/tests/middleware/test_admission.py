@@ -1,6 +1,5 @@
-"""Identity, rate limits and time limits hold for every route, however it came there."""
+"""Identity and rate limits hold for every route, however it came into the application."""
 
-import asyncio
 import inspect
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -23,7 +22,6 @@ from starlette.testclient import WebSocketDenialResponse
 from starlette.types import Receive, Scope, Send
 
 from service_platform.app import ServiceApp, create_app
-from service_platform.middleware import timeout
 from service_platform.ratelimit import limit
 from service_platform.settings import PlatformSettings
 
@@ -366,107 +364,6 @@ def test_a_websocket_is_refused_at_its_limit(add: Callable[[FastAPI], None]) -> 
             pass
     assert refused.value.status_code == 429
     assert refused.value.json()["error"] == "rate_limit_exceeded"
-
-
-def hangs_by_decorator(app: FastAPI) -> None:
-    @app.get(PATH)
-    @timeout(0.05)
-    async def hang() -> None:
-        await asyncio.Event().wait()
-
-
-def hangs_in_a_mounted_application(app: FastAPI) -> None:
-    inner = FastAPI()
-    router = APIRouter()
-    hangs_by_decorator(inner)
-    inner.include_router(router)
-    app.mount("/outer", inner)
-
-
-def hangs_in_a_dependency(app: FastAPI) -> None:
-    async def slow() -> None:
-        await asyncio.Event().wait()
-
-    @app.get(PATH, dependencies=[Depends(slow)])
-    @timeout(0.05)
-    async def never() -> None:
-        raise AssertionError
-
-
-def hangs_behind_a_middleware_with_tasks(app: FastAPI) -> None:
-    @app.middleware("http")
-    async def pass_on(request: Request, call_next: RequestResponseEndpoint) -> Response:
-        return await call_next(request)
-
-    hangs_by_decorator(app)
-
-
-@pytest.mark.parametrize("acceleration", [True, False])
-@pytest.mark.parametrize(
-    ("add", "path"),
-    [
-        (hangs_by_decorator, PATH),
-        (hangs_in_a_mounted_application, f"/outer{PATH}"),
-        (hangs_in_a_dependency, PATH),
-        (hangs_behind_a_middleware_with_tasks, PATH),
-    ],
-)
-def test_a_route_is_given_up_at_its_time_limit(
-    add: Callable[[FastAPI], None], path: str, acceleration: bool
-) -> None:
-    app = ServiceApp(settings=settings(acceleration=acceleration))
-    add(app)
-    with TestClient(app) as client:
-        answer = client.get(path)
-        assert (answer.status_code, answer.json()["error"]) == (504, "timeout")
-        assert answer.headers["x-request-id"]
-        assert client.get("/health/live").status_code == 200
-
-
-def test_a_service_may_answer_its_timeouts_itself() -> None:
-    app = ServiceApp(settings=settings())
-    hangs_by_decorator(app)
-
-    @app.exception_handler(504)
-    def late(*_: object) -> PlainTextResponse:
-        return PlainTextResponse("late", 504)
-
-    with TestClient(app) as client:
-        assert client.get(PATH).text == "late"
-
-
-def test_a_route_may_take_longer_than_the_others_or_as_long_as_it_needs() -> None:
-    app = ServiceApp(settings=settings(request_timeout_seconds=0.1))
-
-    @app.get("/longer")
-    @timeout(5)
-    async def longer() -> str:
-        await asyncio.sleep(0.3)
-        return "done"
-
-    @app.get("/unlimited")
-    @timeout(None)
-    async def unlimited() -> str:
-        await asyncio.sleep(0.3)
-        return "done"
-
-    @app.get("/usual")
-    async def usual() -> str:
-        await asyncio.sleep(0.3)
-        return "done"
-
-    with TestClient(app) as client:
-        assert client.get("/longer").json() == "done"
-        assert client.get("/unlimited").json() == "done"
-        assert client.get("/usual").status_code == 504
-        hurried = client.get("/unlimited", headers={"x-request-timeout": "0.05"})
-        assert hurried.status_code == 504
-
-
-@pytest.mark.parametrize("seconds", [0, -1, float("nan")])
-def test_a_time_limit_is_positive(seconds: float) -> None:
-    with pytest.raises(ValueError, match="positive"):
-        timeout(seconds)
 
 
 def test_the_platforms_own_routes_yield_to_the_services() -> None:
