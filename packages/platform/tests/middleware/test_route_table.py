@@ -214,7 +214,8 @@ async def test_the_table_finds_what_the_router_chooses(
         if found == "found":
             assert status in {200, 101}
         elif kind != "WEBSOCKET":
-            assert status == (404 if found == "not found" else 405)
+            # FastAPI puts an included `Host` into a router of its own, which redirects slashes.
+            assert status in ({404, 307} if found == "not found" else {405})
 
 
 def find(
