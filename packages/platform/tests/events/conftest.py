@@ -74,7 +74,7 @@ async def redis(redis_url: str) -> AsyncIterator[Any]:
         yield client
 
 
-class Listener:
+class HandlerRecorder:
     """Writes what it applies into a table; `broken` says with what it fails."""
 
     def __init__(self) -> None:
@@ -99,8 +99,8 @@ class Listener:
 
 
 @pytest.fixture
-def listener() -> Listener:
-    return Listener()
+def recorder() -> HandlerRecorder:
+    return HandlerRecorder()
 
 
 @asynccontextmanager
@@ -124,7 +124,7 @@ def relay(settings: EventSettings, database: Database) -> Run:
 
 
 @pytest.fixture
-def consumer(settings: EventSettings, database: Database, listener: Listener) -> Run:
+def consumer(settings: EventSettings, database: Database, recorder: HandlerRecorder) -> Run:
     """`async with consumer():` runs one; keywords are settings."""
     return lambda **changed: running(
         Consumer(
@@ -132,6 +132,6 @@ def consumer(settings: EventSettings, database: Database, listener: Listener) ->
             database,
             stream="shop",
             group="office",
-            handlers=listener.handlers,
+            handlers=recorder.handlers,
         )
     )

@@ -129,9 +129,9 @@ async def test_events_for_another_group_are_skipped(
 
 
 async def test_a_failing_event_is_given_up_and_those_behind_it_proceed(
-    redis: Any, consumer: Any, watch: Watch, listener: Any
+    redis: Any, consumer: Any, watch: Watch, recorder: Any
 ) -> None:
-    listener.broken = {"poison"}
+    recorder.broken = {"poison"}
     async with consumer():
         await send(redis, state("a"), state("poison"), state("b"), state("c"))
         await watch.until_applied("a", "b", "c")
@@ -144,9 +144,9 @@ async def test_a_failing_event_is_given_up_and_those_behind_it_proceed(
 
 
 async def test_an_event_that_fails_for_a_while_is_applied(
-    redis: Any, consumer: Any, watch: Watch, listener: Any
+    redis: Any, consumer: Any, watch: Watch, recorder: Any
 ) -> None:
-    listener.broken = {"unlucky"}
+    recorder.broken = {"unlucky"}
     async with consumer(events_attempts=100):
         await send(redis, state("unlucky"))
 
@@ -155,20 +155,20 @@ async def test_an_event_that_fails_for_a_while_is_applied(
             return bool(tries) and int(tries[0]) >= 2
 
         await until(tried_twice)
-        listener.broken = set()
+        recorder.broken = set()
         await watch.until_applied("unlucky")
         await watch.until_nothing_pending()
     assert await redis.exists(f"{STREAM}:tries:office", f"{STREAM}:due:office") == 0
 
 
 async def test_a_replayed_dead_letter_is_applied_after_the_fix(
-    redis: Any, consumer: Any, watch: Watch, listener: Any
+    redis: Any, consumer: Any, watch: Watch, recorder: Any
 ) -> None:
-    listener.broken = {"poison"}
+    recorder.broken = {"poison"}
     async with consumer():
         await send(redis, state("poison"))
         await watch.until_dead(1)
-        listener.broken = set()
+        recorder.broken = set()
         letters = ConsumerGroup(redis, "shop", "office").dead_letters
         [letter] = await letters.read(10)
         await letters.replay(letter)
@@ -177,13 +177,13 @@ async def test_a_replayed_dead_letter_is_applied_after_the_fix(
 
 
 async def test_a_replayed_dead_letter_does_not_undo_what_came_after_it(
-    redis: Any, consumer: Any, watch: Watch, listener: Any
+    redis: Any, consumer: Any, watch: Watch, recorder: Any
 ) -> None:
-    listener.broken = {"sent"}
+    recorder.broken = {"sent"}
     async with consumer():
         await send(redis, state("sent", ORDER))
         await watch.until_dead(1)
-        listener.broken = set()
+        recorder.broken = set()
         await send(redis, state("closed", ORDER), first=2)
         await watch.until_applied("closed")
         letters = ConsumerGroup(redis, "shop", "office").dead_letters
@@ -199,9 +199,9 @@ async def test_a_replayed_dead_letter_does_not_undo_what_came_after_it(
 
 
 async def test_a_failing_event_is_done_with_when_a_newer_state_is_applied(
-    redis: Any, consumer: Any, watch: Watch, listener: Any
+    redis: Any, consumer: Any, watch: Watch, recorder: Any
 ) -> None:
-    listener.broken = {"sent"}
+    recorder.broken = {"sent"}
     async with consumer(events_attempts=100):
         await send(redis, state("sent", ORDER), state("closed", ORDER))
         await watch.until_applied("closed")
@@ -310,11 +310,11 @@ async def test_events_relayed_again_after_flushall_are_not_applied_again(
 
 
 async def test_a_restarted_redis_is_found_again(
-    settings: EventSettings, database: Database, listener: Any, own_redis: LocalValkey
+    settings: EventSettings, database: Database, recorder: Any, own_redis: LocalValkey
 ) -> None:
     changed = settings.model_copy(update={"redis_url": type(settings.redis_url)(own_redis.url)})
     consumer = Consumer(
-        changed, database, stream="shop", group="office", handlers=listener.handlers
+        changed, database, stream="shop", group="office", handlers=recorder.handlers
     )
     client = consumer._group.client
     watch = Watch(database, client)
@@ -343,7 +343,7 @@ async def test_a_restarted_redis_is_found_again(
 async def test_no_event_is_given_up_while_the_database_is_away(
     redis: Any,
     settings: EventSettings,
-    listener: Any,
+    recorder: Any,
     own_postgres: LocalPostgres,
     database: Database,
 ) -> None:
@@ -367,7 +367,7 @@ async def test_no_event_is_given_up_while_the_database_is_away(
         away,
         stream="shop",
         group="office",
-        handlers=listener.handlers,
+        handlers=recorder.handlers,
     )
     await consumer.start()
     try:

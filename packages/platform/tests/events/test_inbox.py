@@ -36,9 +36,9 @@ def state(text: str, sequence: int) -> Message[Event]:
     return message(OrderChanged(order_id=ORDER, state=text), sequence)
 
 
-async def apply(database: Database, listener: Any, *messages: Message[Event]) -> list[Outcome]:
+async def apply(database: Database, recorder: Any, *messages: Message[Event]) -> list[Outcome]:
     async with database.session() as session:
-        outcomes = await inbox.apply(session, "shop", messages, listener.handlers)
+        outcomes = await inbox.apply(session, "shop", messages, recorder.handlers)
         await session.commit()
         return outcomes
 
@@ -48,71 +48,71 @@ async def applied(database: Database) -> list[str]:
 
 
 async def test_an_event_that_comes_again_has_no_second_effect(
-    database: Database, listener: Any
+    database: Database, recorder: Any
 ) -> None:
     paid = message(OrderPaid(order_id=ORDER, amount=5), 1)
-    assert await apply(database, listener, paid) == [Outcome.APPLIED]
-    assert await apply(database, listener, paid) == [Outcome.DUPLICATE]
+    assert await apply(database, recorder, paid) == [Outcome.APPLIED]
+    assert await apply(database, recorder, paid) == [Outcome.DUPLICATE]
     assert await applied(database) == ["5"]
 
 
 async def test_an_event_twice_in_one_batch_has_one_effect(
-    database: Database, listener: Any
+    database: Database, recorder: Any
 ) -> None:
     paid = message(OrderPaid(order_id=ORDER, amount=5), 1)
-    assert await apply(database, listener, paid, paid) == [Outcome.APPLIED, Outcome.DUPLICATE]
+    assert await apply(database, recorder, paid, paid) == [Outcome.APPLIED, Outcome.DUPLICATE]
     assert await applied(database) == ["5"]
 
 
 async def test_an_event_applied_by_two_replicas_at_once_has_one_effect(
-    database: Database, listener: Any
+    database: Database, recorder: Any
 ) -> None:
     paid = message(OrderPaid(order_id=ORDER, amount=5), 1)
-    outcomes = await asyncio.gather(*[apply(database, listener, paid) for _ in range(8)])
+    outcomes = await asyncio.gather(*[apply(database, recorder, paid) for _ in range(8)])
     assert sorted(each for [each] in outcomes) == [Outcome.APPLIED] + [Outcome.DUPLICATE] * 7
     assert await applied(database) == ["5"]
 
 
-async def test_an_older_state_is_superseded(database: Database, listener: Any) -> None:
-    assert await apply(database, listener, state("closed", 9)) == [Outcome.APPLIED]
-    assert await apply(database, listener, state("sent", 3)) == [Outcome.SUPERSEDED]
+async def test_an_older_state_is_superseded(database: Database, recorder: Any) -> None:
+    assert await apply(database, recorder, state("closed", 9)) == [Outcome.APPLIED]
+    assert await apply(database, recorder, state("sent", 3)) == [Outcome.SUPERSEDED]
     assert await applied(database) == ["closed"]
 
 
 async def test_an_older_state_is_superseded_within_a_batch(
-    database: Database, listener: Any
+    database: Database, recorder: Any
 ) -> None:
     batch = [state("a", 1), state("c", 3), state("b", 2), state("d", 4)]
-    outcomes = await apply(database, listener, *batch)
+    outcomes = await apply(database, recorder, *batch)
     assert outcomes == [Outcome.APPLIED, Outcome.APPLIED, Outcome.SUPERSEDED, Outcome.APPLIED]
     assert await applied(database) == ["a", "c", "d"]
 
 
 async def test_states_applied_at_once_by_many_replicas_end_with_the_newest(
-    database: Database, listener: Any
+    database: Database, recorder: Any
 ) -> None:
-    await asyncio.gather(*[apply(database, listener, state(str(n), n)) for n in range(1, 21)])
+    await asyncio.gather(*[apply(database, recorder, state(str(n), n)) for n in range(1, 21)])
     order = [int(each) for each in await applied(database)]
     assert order == sorted(order)
     assert order[-1] == 20
 
 
 async def test_events_that_count_are_applied_in_whatever_order(
-    database: Database, listener: Any
+    database: Database, recorder: Any
 ) -> None:
     for sequence in (5, 2, 9):
         paid = message(OrderPaid(order_id=ORDER, amount=sequence), sequence)
-        assert await apply(database, listener, paid) == [Outcome.APPLIED]
+        assert await apply(database, recorder, paid) == [Outcome.APPLIED]
     assert await applied(database) == ["5", "2", "9"]
 
 
-async def test_nothing_of_a_failed_batch_stays(database: Database, listener: Any) -> None:
-    listener.broken = {"b"}
+async def test_nothing_of_a_failed_batch_stays(database: Database, recorder: Any) -> None:
+    recorder.broken = {"b"}
     batch = [state("a", 1), state("b", 2)]
     with pytest.raises(ValueError):
-        await apply(database, listener, *batch)
-    listener.broken = set()
-    assert await apply(database, listener, *batch) == [Outcome.APPLIED, Outcome.APPLIED]
+        await apply(database, recorder, *batch)
+    recorder.broken = set()
+    assert await apply(database, recorder, *batch) == [Outcome.APPLIED, Outcome.APPLIED]
     assert await applied(database) == ["a", "b"]
 
 
@@ -133,13 +133,13 @@ async def test_a_handlers_log_lines_belong_to_the_request_behind_the_event(
 
 
 async def test_rows_of_long_ago_are_forgotten_and_positions_are_not(
-    database: Database, listener: Any
+    database: Database, recorder: Any
 ) -> None:
-    await apply(database, listener, state("closed", 9))
+    await apply(database, recorder, state("closed", 9))
     async with database.session() as session:
         await session.execute(text("UPDATE inbox SET applied_at = now() - interval '31 days'"))
         await session.execute(text("INSERT INTO inbox (event_id) VALUES (gen_random_uuid())"))
         assert await inbox.delete_older_than(session, 30.0, 100) == 1
         await session.commit()
     assert await rows(database, "SELECT count(*) FROM inbox") == [1]
-    assert await apply(database, listener, state("sent", 3)) == [Outcome.SUPERSEDED]
+    assert await apply(database, recorder, state("sent", 3)) == [Outcome.SUPERSEDED]

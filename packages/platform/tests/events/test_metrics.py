@@ -60,9 +60,9 @@ async def test_the_consumer_measures_what_it_applies_and_gives_up(
     database: Database,
     relay: Any,
     consumer: Any,
-    listener: Any,
+    recorder: Any,
 ) -> None:
-    listener.broken = {"poison"}
+    recorder.broken = {"poison"}
     group = {"stream": "shop", "group": "office"}
     kind = {"stream": "shop", "type": "order.changed"}
     applied = value("events_handled_total", **kind, outcome="applied")

@@ -1,4 +1,4 @@
-"""Events are written with the change they tell of."""
+"""The outbox: events are written in the transaction of the change they report."""
 
 import asyncio
 import time

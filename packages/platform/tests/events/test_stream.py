@@ -109,3 +109,14 @@ async def test_trimming_keeps_what_any_group_has_not_applied(
     assert await kept() == everything[3:], "one is pending"
     await redis.xack(KEY, "slow", "4-0", "6-0")
     assert await kept() == everything[6:]
+
+
+@pytest.mark.parametrize("newest_known", [(5, 2), (6, 0)])
+async def test_a_loss_is_noticed_by_milliseconds_and_by_number(
+    redis: Any, stream: EventStream, newest_known: tuple[int, int]
+) -> None:
+    await redis.xadd(KEY, {"event": "a"}, id="5-1")
+    with pytest.raises(StreamDataLossError) as loss:
+        await stream.append([(b"b", None)], newest_known=newest_known)
+    assert loss.value.newest == (5, 1)
+    await stream.append([(b"b", None)], newest_known=(5, 1))

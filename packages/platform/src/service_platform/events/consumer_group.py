@@ -83,7 +83,7 @@ class ConsumerGroup:
         """Claim entries that another consumer was given and did not acknowledge, oldest first.
 
         Args:
-            idle_seconds: for how long nothing was heard of them.
+            idle_seconds: how long ago they were delivered, at least.
             count: the most to take.
         """
         idle = round(idle_seconds * 1000)
