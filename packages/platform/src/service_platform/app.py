@@ -70,7 +70,8 @@ class ServiceApp(FastAPI):
             **PROBLEM_HANDLERS,
             **(options.get("exception_handlers") or {}),
         }
-        options.setdefault("telemetry", {"auto_configure": settings.otel_enabled})
+        if settings.otel_enabled:  # otherwise FastAPI's own variables count
+            options.setdefault("telemetry", {"auto_configure": True})
         self._described_document: dict[str, Any] | None = None
         super().__init__(**options)
         self.state.settings = settings

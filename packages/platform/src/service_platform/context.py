@@ -61,6 +61,7 @@ class RequestContext:
         status: status code, once the response has started.
         timed_out: the handler was cancelled at its deadline.
         disconnected: the client left before the response was complete.
+        refused_status: status of the server's own answer, where the body was at fault.
         recorded: the request was counted and logged.
         stream_ended: the process drains and has ended this event stream.
     """
@@ -81,6 +82,7 @@ class RequestContext:
         "principal",
         "raised",
         "recorded",
+        "refused_status",
         "request_id",
         "response_headers",
         "route",
@@ -128,6 +130,7 @@ class RequestContext:
         self.timed_out = False
         self.disconnected = False
         self.recorded = False
+        self.refused_status = 0
         self.stream_ended = False
         self._span_id = ""
         fresh = str(uuid7())

@@ -22,6 +22,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+METRICS_PATH: Final = "/metrics"
+
 DURATION_BUCKETS: Final = (
     0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0,
 )  # fmt: skip
@@ -113,7 +115,7 @@ def observe_request(method: str, route: str, status: int, seconds: float) -> Non
 
 def metrics_routes() -> list[Route]:
     """`/metrics` in the Prometheus text format."""
-    return [Route("/metrics", _metrics, methods=["GET"], include_in_schema=False)]
+    return [Route(METRICS_PATH, _metrics, methods=["GET"], include_in_schema=False)]
 
 
 async def _metrics(_: Request) -> Response:

@@ -80,7 +80,7 @@ class RedisUrl:
                 raise ConnectionUrlError("must name a database by its number: redis://host:6379/0")
             hosts = read_hosts(parts.hosts)
             if len(hosts) > 1:
-                raise ConnectionUrlError("must name one host: clusters and Sentinel are not supported")
+                raise ConnectionUrlError("must name one host: no clusters and no Sentinel")
             host, port = hosts[0] if hosts else ("localhost", None)
         return cls(
             scheme=parts.scheme,

@@ -21,7 +21,12 @@ from service_platform.context import REQUEST_TIMEOUT_HEADER, SCOPE_KEY, RequestC
 from service_platform.errors import GatewayTimeout, Problem, ServiceUnavailable
 from service_platform.errors.handlers import PROBLEM_HANDLERS, handle_http_exception
 from service_platform.logging import get_logger
-from service_platform.metrics import UNMATCHED_ROUTE, observe_request, requests_in_flight
+from service_platform.metrics import (
+    METRICS_PATH,
+    UNMATCHED_ROUTE,
+    observe_request,
+    requests_in_flight,
+)
 from service_platform.middleware import cors
 from service_platform.middleware.access_log import AccessLog
 from service_platform.middleware.content_encoding import Compressor, accepts_gzip
@@ -147,7 +152,8 @@ class PlatformMiddleware:
         return task
 
     async def _serve_request(self, context: RequestContext, receive: Receive, send: Send) -> None:
-        requests_in_flight.begin()
+        if context.path != METRICS_PATH:  # a scrape does not count itself
+            requests_in_flight.begin()
         headers = context.headers
         body = None
         if b"content-length" in headers or b"transfer-encoding" in headers:
@@ -232,10 +238,15 @@ class PlatformMiddleware:
         if context.recorded:
             return
         context.recorded = True
-        requests_in_flight.end()
+        if context.path != METRICS_PATH:
+            requests_in_flight.end()
         seconds = time.perf_counter() - context.started
-        # Without a response the exception goes on to the server, which answers 500.
-        status = CLIENT_CLOSED_REQUEST if context.disconnected else context.status or 500
+        if context.refused_status and not context.status:
+            status = context.refused_status
+        elif context.disconnected:
+            status = CLIENT_CLOSED_REQUEST
+        else:
+            status = context.status or 500  # the exception goes on to the server
         route = context.route or UNMATCHED_ROUTE
         observe_request(context.scope["method"], route, status, seconds)
         self._access_log.write_request(context, status, seconds)

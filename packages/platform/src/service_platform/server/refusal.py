@@ -10,7 +10,7 @@ from typing import Final
 from starlette.types import Scope
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
-from service_platform.context import RequestContext
+from service_platform.context import SCOPE_KEY, RequestContext
 from service_platform.errors import Problem
 from service_platform.metrics import observe_request
 from service_platform.middleware.access_log import AccessLog
@@ -91,16 +91,22 @@ class Refusals:
             default_headers: what every response of the server has, such as `Date`.
             record: count and log it; the application did where it has begun to answer.
         """
-        headers = dict(scope["headers"])
-        context = RequestContext(
-            scope,
-            headers,
-            settings=self._settings,
-            client_address=self._proxies.apply(scope, headers),
-            started=started,
-        )
+        running: RequestContext | None = scope.get(SCOPE_KEY)
+        if running is not None:
+            context, headers = running, running.headers
+            # The application has begun with the request, and records it with this status.
+            context.refused_status = problem.status
+        else:
+            headers = dict(scope["headers"])
+            context = RequestContext(
+                scope,
+                headers,
+                settings=self._settings,
+                client_address=self._proxies.apply(scope, headers),
+                started=started,
+            )
         seconds = time.perf_counter() - started
-        if record:
+        if record and running is None:
             observe_request(scope["method"], UNMATCHED_ROUTE, problem.status, seconds)
             self._access_log.write_request(context, problem.status, seconds)
         answer = problem.response(base_url=self._base_url, request_id=context.request_id)
