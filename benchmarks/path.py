@@ -94,7 +94,8 @@ def _protocol(name: str) -> Any:
         app = hello.full_stack()
         config = configure(app, app)
     config.load()
-    return config.http_protocol_class(config=config, server_state=ServerState(), app_state={})
+    protocol: Any = config.http_protocol_class
+    return protocol(config=config, server_state=ServerState(), app_state={})
 
 
 async def _measure(name: str, seconds: float) -> float:
