@@ -7,6 +7,7 @@ refused here, because that is how requests are smuggled (CWE-444).
 import re
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
 from typing import Final
 from urllib.parse import unquote
 
@@ -277,8 +278,9 @@ def read_leniently(head: bytes) -> tuple[str, str, HeaderPairs]:
         method = words[0][:32].decode("ascii")
         path = words[1].split(b"?")[0][:256].decode("latin-1")
     headers = []
-    for line in lines[1:-1]:
+    for line, next_line in pairwise(lines[1:]):
         name, colon, value = line.partition(b":")
-        if colon and re.fullmatch(_TOKEN, name):
+        folded = next_line[:1] in {b" ", b"\t"}
+        if colon and not folded and re.fullmatch(_TOKEN, name):
             headers.append((name.lower(), value.strip(b" \t")))
     return method, path, headers
