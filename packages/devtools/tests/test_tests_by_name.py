@@ -25,6 +25,11 @@ def write(path: Path, text: str) -> None:
     path.write_text(text, "utf-8")
 
 
+@pytest.mark.parametrize("arguments", [[], ["-k"], ["services"]])
+def test_without_a_name_the_arguments_stay(project: Path, arguments: list[str]) -> None:
+    assert with_files_of_named_test(arguments, project) == arguments
+
+
 def test_a_name_adds_the_file_that_has_it(project: Path) -> None:
     arguments = ["-x", "-k", "test_a_lamp_is_found"]
     assert with_files_of_named_test(arguments, project) == [*arguments, ONE]

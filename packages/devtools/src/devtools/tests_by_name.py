@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Final
 
@@ -50,7 +51,7 @@ def _named_test(arguments: Sequence[str]) -> str | None:
     """The one test name that `-k` selects, in lower case; None for anything else."""
     values = [
         following if each == "-k" else each.removeprefix("-k").removeprefix("=")
-        for each, following in zip(arguments, [*arguments[1:], ""], strict=True)
+        for each, following in pairwise([*arguments, ""])
         if each.startswith("-k")
     ]
     if len(values) == 1 and _TEST_NAME.fullmatch(values[0]):
