@@ -81,7 +81,7 @@ class ServiceApp(FastAPI):
         # As `Router(middleware=...)` does, which FastAPI's router does not take.
         admission = self.router.middleware_stack = self._admission(deadlines)
         self._platform_middleware = PlatformMiddleware(
-            self._accelerated(super().__call__, admission),
+            self._accelerated(self._serve_as_fastapi, admission),
             settings,
             self.lifecycle,
             deadlines=deadlines,
@@ -94,6 +94,10 @@ class ServiceApp(FastAPI):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve as FastAPI does, inside of the platform's middleware."""
         await self._platform_middleware(scope, receive, send)
+
+    async def _serve_as_fastapi(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Call `FastAPI.__call__`, looked up each time: libraries replace it, also later."""
+        await super().__call__(scope, receive, send)
 
     def openapi(self) -> dict[str, Any]:
         """Return FastAPI's OpenAPI document with the problems that routes really answer."""
