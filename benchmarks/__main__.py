@@ -4,6 +4,7 @@ import argparse
 import importlib
 from collections.abc import Sequence
 
+from benchmarks import chart
 from benchmarks.report import save, show
 
 NAMES = ("stack", "path", "limiters", "data", "startup", "logins", "events")
@@ -24,10 +25,22 @@ def run(names: Sequence[str], *, rounds: int, seconds: float) -> bool:
 def main() -> None:
     """Read the command line."""
     parser = argparse.ArgumentParser(prog="benchmarks", description=__doc__)
-    parser.add_argument("names", nargs="*", choices=NAMES, help="default: all")
+    # Not by `choices`: until Python 3.12 they refuse that no name is given.
+    parser.add_argument("names", nargs="*", help=f"of {', '.join(NAMES)}; default: all")
     parser.add_argument("--rounds", type=int, default=5, help="counted rounds of each contestant")
     parser.add_argument("--seconds", type=float, default=2.0, help="length of one measurement")
+    parser.add_argument(
+        "--chart", action="store_true", help="draw the README's chart from saved figures and end"
+    )
     arguments = parser.parse_args()
+    if unknown := set(arguments.names) - set(NAMES):
+        parser.error(f"There is no {', '.join(sorted(unknown))}; there are {', '.join(NAMES)}.")
+    if arguments.chart:
+        try:
+            print(f"Chart: {chart.write()}")
+        except chart.MissingFiguresError as error:
+            parser.error(str(error))
+        return
     met = run(arguments.names, rounds=arguments.rounds, seconds=arguments.seconds)
     raise SystemExit(0 if met else 1)
 
