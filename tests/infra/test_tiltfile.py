@@ -13,12 +13,13 @@ import starlark
 import yaml  # type: ignore[import-untyped]
 from tests.infra.conftest import overlay
 
+from devtools import services
 from devtools.image import service_names
 from devtools.manifests import K8S, kubectl
 
 ROOT = Path(__file__).parents[2]
 TILTFILE = ROOT / "Tiltfile"
-SERVICES = {"auth": 8003, "items": 8002, "users": 8001}
+SERVICES = {service.name: service.port for service in services.SERVICES}
 
 # The parameters that Tilt's built-ins have: another name is a mistake that Tilt would refuse.
 PARAMETERS = {
