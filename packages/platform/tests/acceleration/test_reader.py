@@ -7,8 +7,6 @@ import asyncio
 import enum
 import math
 import pickle
-import subprocess
-import sys
 import uuid
 from collections.abc import AsyncIterator, Mapping
 from datetime import UTC, date, datetime, time, timedelta
@@ -462,30 +460,3 @@ async def test_the_setting_chooses_the_reader(
     database = Database(settings, migrations="shop.migrations")
     assert type(database.reader) is kind
     await database.stop()
-
-
-WITHOUT_PACKAGE = """
-import asyncio, sys
-sys.modules["service_platform.acceleration"] = None
-from sqlalchemy import literal, select
-from service_platform.database import Database
-from service_platform.settings import PlatformSettings
-
-async def main():
-    database = Database(PlatformSettings(), migrations="shop.migrations")
-    print(await database.reader.scalar(select(literal(42))))
-    await database.stop()
-
-asyncio.run(main())
-"""
-
-
-def test_reads_work_without_the_package(service_environment: dict[str, str]) -> None:
-    run = subprocess.run(
-        [sys.executable, "-c", WITHOUT_PACKAGE],
-        env={**service_environment, "ACCELERATION": "false", "PYTHONPATH": ":".join(sys.path)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert run.stdout == "42\n", run.stderr

@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from service_platform.acceleration import responses
 from service_platform.server.connection import HttpConnection
 
 REQUEST = b"GET / HTTP/1.1\r\nhost: x\r\n\r\n"
@@ -176,12 +175,3 @@ async def test_parts_in_the_wrong_order_are_an_error_of_the_application(
 
     await exchange(app, LAST_REQUEST)
     assert raised
-
-
-async def test_remembered_headers_do_not_fill_the_memory() -> None:
-    for number in range(3 * responses.MAX_LINES):
-        pair = (b"x-number", b"%d" % number)
-        await asyncio.sleep(0)
-        cycle = responses.ResponseCycle.__new__(responses.ResponseCycle)
-        assert cycle._line(*pair) == b"x-number: %d\r\n" % number
-    assert len(responses._lines) <= responses.MAX_LINES
