@@ -9,11 +9,9 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 from redis.asyncio import ConnectionPool
-from sqlalchemy import func, select
 
 from service_platform.connection_urls import ConnectionUrlError, PostgresUrl, RedisUrl
 from service_platform.connection_urls.redis import _OPTIONS, _TCP, _TLS
-from service_platform.database.engine import Connector, make_engine
 from service_platform.ratelimit.pipelined_connection import PipelinedConnection
 from service_platform.ratelimit.redis_address import RedisAddress
 from service_platform.redis_client import RedisClient
@@ -104,34 +102,6 @@ def test_where_no_authorities_are_named_those_of_the_machine_vouch(
     monkeypatch.setenv("HOME", "/nowhere")
     with pytest.raises(ConnectionUrlError, match="needs sslrootcert"):
         PostgresUrl.parse("postgresql://db/x?sslmode=verify-ca")
-
-
-async def test_libpqs_parameters_are_honoured_by_a_connection(database_url: str) -> None:
-    query = (
-        "connect_timeout=10&channel_binding=prefer&gssencmode=disable&application_name=by%20hand"
-        "&keepalives=1&keepalives_idle=77&tcp_user_timeout=5000&target_session_attrs=read-write"
-        "&options=-c%20work_mem%3D1234kB&client_encoding=utf8"
-    )
-    settings = PlatformSettings(
-        _env_file=None, database_url=SecretStr(f"{database_url}?{query}"), environment="test"
-    )
-    connector = Connector(settings)
-    engine = make_engine(settings, connector)
-    async with engine.connect() as connection:
-        found = await connection.execute(
-            select(
-                func.current_setting("application_name"),
-                func.current_setting("work_mem"),
-                func.current_setting("timezone"),
-            )
-        )
-        assert tuple(found.one()) == ("by hand", "1234kB", "UTC")
-        driver: Any = (await connection.get_raw_connection()).driver_connection
-        opened = driver._transport.get_extra_info("socket")
-        assert opened.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
-        assert opened.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == 77
-        assert opened.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 5000
-    await engine.dispose()
 
 
 def test_keep_alive_probes_can_be_switched_off_and_no_time_limit_be_set() -> None:

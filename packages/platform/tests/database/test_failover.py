@@ -13,7 +13,7 @@ from sqlalchemy import func, insert, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from service_platform.database import Database, DatabaseUnavailableError
-from service_platform.database.engine import Connector
+from service_platform.database.connector import Connector
 from service_platform.errors import ServiceUnavailable
 from service_platform.errors.database import database_problem, sqlstate
 from service_platform.resources import HealthCheckError

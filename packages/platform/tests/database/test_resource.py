@@ -127,20 +127,6 @@ async def test_a_pool_without_a_free_connection_is_an_error_in_time(
     assert await database.reader.scalar(ONE) == 1
 
 
-async def test_overflow_connections_are_closed_after_use(
-    connected: Connect,
-) -> None:
-    database = connected(database_pool_size=1, database_max_overflow=3)
-    slow = select(func.pg_backend_pid(), func.pg_sleep(0.05))
-    rows = await asyncio.gather(*(database.reader.one_or_none(slow) for _ in range(8)))
-    assert len({row[0] for row in rows if row is not None}) > 1
-    assert database.pool_usage() == (0, 4)
-    open_connections = select(func.count()).select_from(
-        text("pg_stat_activity WHERE usename = 'shop'")
-    )
-    assert await database.reader.scalar(open_connections) == 1
-
-
 async def test_reads_and_writes_go_on_after_a_restart_without_a_failure(
     connected: Connect, mortal_server: LocalPostgres
 ) -> None:
@@ -302,7 +288,7 @@ async def test_a_server_that_does_not_answer_is_given_up(
     mortal_server: LocalPostgres,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("service_platform.database.engine.ANSWER_MARGIN_SECONDS", 0.1)
+    monkeypatch.setattr("service_platform.database.connector.ANSWER_MARGIN_SECONDS", 0.1)
     database = connected(
         database_statement_timeout_seconds=0.2, database_connect_timeout_seconds=0.3
     )
@@ -321,7 +307,7 @@ async def test_a_session_whose_server_stops_answering_fails_in_time(
     mortal_server: LocalPostgres,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("service_platform.database.engine.ANSWER_MARGIN_SECONDS", 0.1)
+    monkeypatch.setattr("service_platform.database.connector.ANSWER_MARGIN_SECONDS", 0.1)
     database = connected(database_statement_timeout_seconds=0.2)
     async with database.session() as session:
         await session.execute(ONE)
@@ -341,58 +327,6 @@ async def test_a_long_statement_is_cancelled_by_the_server(
             await database.reader.scalar(select(func.pg_sleep(20)))
         assert sqlstate(caught.value) == "57014"
     assert await database.reader.scalar(ONE) == 1
-
-
-async def test_the_pools_use_is_measured(connected: Connect) -> None:
-    def in_use() -> float | None:
-        return REGISTRY.get_sample_value("database_pool_connections_in_use", {"pool": "database"})
-
-    database = connected(database_pool_size=3, database_max_overflow=1)
-    async with database.engine.connect(), database.engine.connect():
-        assert in_use() == 2
-        await database.reader.scalar(ONE)
-        assert in_use() == 2
-    assert in_use() == 0
-    end = select(func.pg_terminate_backend(func.pg_backend_pid()))
-    for _ in range(5):
-        with pytest.raises(DBAPIError):
-            await database.reader.scalar(end)
-    assert in_use() == 0
-    assert REGISTRY.get_sample_value("database_pool_connections_limit", {"pool": "database"}) == 4
-
-
-async def test_the_server_knows_whose_connection_it_is(database: Database) -> None:
-    settings = ("application_name", "jit", "TimeZone", "idle_in_transaction_session_timeout")
-    row = await database.reader.one_or_none(
-        select(*(func.current_setting(name) for name in settings))
-    )
-    assert row == ("shop", "off", "UTC", "30s")
-
-
-async def test_parameters_of_the_address_reach_the_server(database_url: str) -> None:
-    url = database_url.replace("postgresql://", "postgresql+asyncpg://")
-    settings = make_settings(f"{url}?sslmode=disable&options=-c%20work_mem%3D1234kB")
-    database = Database(settings, migrations="shop.migrations")
-    assert await database.reader.scalar(select(func.current_setting("work_mem"))) == "1234kB"
-    await database.stop()
-
-
-async def test_an_address_that_demands_tls_never_connects_without(database_url: str) -> None:
-    settings = make_settings(f"{database_url}?sslmode=require")
-    database = Database(settings, migrations="shop.migrations")
-    with pytest.raises(DatabaseUnavailableError):
-        await database.reader.scalar(ONE)
-    await database.stop()
-
-
-async def test_no_failure_shows_the_password(mortal_server: LocalPostgres) -> None:
-    url = mortal_server.url_for("postgres", password="wrong-secret")
-    database = Database(make_settings(url), migrations="shop.migrations")
-    with pytest.raises(DatabaseUnavailableError) as caught:
-        await database.reader.scalar(ONE)
-    shown = f"{caught.value!r} {caught.value.__cause__!r} {database.engine!r}"
-    assert "wrong-secret" not in shown
-    await database.stop()
 
 
 async def test_migrations_that_form_no_line_end_the_start(

@@ -1,13 +1,7 @@
-"""The connection pool: asyncpg below SQLAlchemy, sized and timed by the settings."""
+"""Makes SQLAlchemy engines: a connection pool sized by the settings, or one for migrations."""
 
-import asyncio
-import socket
-import ssl
-import time
-from collections.abc import Awaitable, Callable, Generator
 from typing import Any, Final
 
-import asyncpg
 from prometheus_client import Gauge
 from sqlalchemy import Engine, event
 from sqlalchemy.engine.interfaces import ExceptionContext
@@ -15,26 +9,14 @@ from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import ConnectionPoolEntry, NullPool
 
-from service_platform.connection_urls import PostgresUrl
+from service_platform.database.connector import Connector
 from service_platform.database.driver_errors import conceal_values, ends_connection
 from service_platform.database.pool import FairQueuePool
-from service_platform.errors.database import DatabaseUnavailableError, TooManyConnectionsError
+from service_platform.errors.database import DatabaseUnavailableError
 from service_platform.settings import PlatformSettings
 
 RECYCLE_SECONDS: Final = 1800
 """A connection is replaced at this age, so that a moved database or a full backend is left."""
-RECONNECT_SECONDS: Final = 1.0
-"""How long a restarting server is waited for, while it refuses connections."""
-ANSWER_MARGIN_SECONDS: Final = 2.0
-"""The server cancels a statement first; the client gives the connection up this much later."""
-RESTARTING: Final = (
-    ConnectionError,
-    asyncpg.PostgresConnectionError,
-    asyncpg.AdminShutdownError,
-    asyncpg.CannotConnectNowError,
-    asyncpg.CrashShutdownError,
-)
-"""How a server looks to new connections while it goes down and comes back."""
 
 pool_in_use = Gauge(
     "database_pool_connections_in_use",
@@ -50,147 +32,10 @@ pool_limit = Gauge(
 )
 
 
-class Connector:
-    """Makes connections to the database of the settings.
-
-    The address may have libpq's parameters (`sslmode`, several hosts, `connect_timeout`, see
-    `connection_urls`).
-
-    Args:
-        settings: address and time limits.
-        statement_timeout_seconds: instead of the setting; 0 for none (migrations).
-    """
-
-    def __init__(
-        self, settings: PlatformSettings, *, statement_timeout_seconds: float | None = None
-    ) -> None:
-        limit = settings.database_statement_timeout_seconds
-        if statement_timeout_seconds is not None:
-            limit = statement_timeout_seconds
-        url = PostgresUrl.parse(settings.database_url.get_secret_value())
-        self._socket_options = url.socket_options()
-        self._command_timeout = limit + ANSWER_MARGIN_SECONDS if limit else None
-        self.is_pooled = settings.database_pooler == "transaction"
-        server_settings = {"application_name": settings.project_name, "timezone": "UTC"}
-        if not self.is_pooled:  # a pooler gives each transaction another session
-            server_settings |= {
-                "statement_timeout": str(round(limit * 1000)),
-                "idle_in_transaction_session_timeout": str(
-                    round(settings.request_timeout_seconds * 1000)
-                ),
-                "jit": "off",  # compiling costs more than the short statements of a service gain
-            }
-        self._arguments = url.connect_arguments(
-            settings.database_connect_timeout_seconds, server_settings
-        )
-        if self.is_pooled:
-            self._arguments["statement_cache_size"] = 0
-        self._failed_at = float("-inf")
-        self._connecting: set[asyncio.Future[asyncpg.Connection]] = set()
-        self._unfinished: dict[asyncpg.Connection, asyncio.Task[Any] | None] = {}
-
-    async def connect(self) -> asyncpg.Connection:
-        """Open a connection, waiting a moment for a server that is just restarting.
-
-        Raises:
-            DatabaseUnavailableError: with the kind of failure.
-        """
-        deadline = time.monotonic() + RECONNECT_SECONDS
-        patient = time.monotonic() - self._failed_at > RECONNECT_SECONDS
-        while True:
-            try:
-                return await self._connect_once()
-            except RESTARTING as error:
-                # While the server stays away, requests fail at once instead of queueing up.
-                if not patient or time.monotonic() > deadline:
-                    self._failed_at = time.monotonic()
-                    raise DatabaseUnavailableError("connection_refused") from error
-            except asyncpg.TooManyConnectionsError as error:
-                raise TooManyConnectionsError from error
-            except asyncpg.TargetServerAttributeNotMatched as error:
-                raise DatabaseUnavailableError("read_only") from error
-            except TimeoutError as error:
-                raise DatabaseUnavailableError("connect_timeout") from error
-            except ssl.SSLError as error:
-                raise DatabaseUnavailableError("tls_failed") from error
-            except OSError as error:
-                raise DatabaseUnavailableError("unreachable") from error
-            except (asyncpg.PostgresError, asyncpg.InterfaceError, ValueError) as error:
-                raise DatabaseUnavailableError("connection_rejected") from error
-            await asyncio.sleep(0.02)
-
-    async def _connect_once(self) -> asyncpg.Connection:
-        connection = await asyncpg.connect(command_timeout=self._command_timeout, **self._arguments)
-        opened: socket.socket = connection._transport.get_extra_info("socket")  # noqa: SLF001
-        for option in self._socket_options:
-            if option[0] == socket.SOL_SOCKET or opened.family != socket.AF_UNIX:
-                opened.setsockopt(*option)
-        return connection
-
-    async def connect_for_pool(self) -> asyncpg.Connection:
-        """The same, for SQLAlchemy, which goes on to set the connection up.
-
-        When the request is cancelled meanwhile, neither the driver nor SQLAlchemy closes what is
-        half open. So connecting is brought to its end, and a connection is remembered until
-        `finished` tells that it is the pool's.
-        """
-        self.close_unfinished(of_ended_tasks=True)
-        connecting = asyncio.ensure_future(self.connect())
-        self._connecting.add(connecting)
-        connecting.add_done_callback(self._connecting.discard)
-        try:
-            connection = await asyncio.shield(connecting)
-        except asyncio.CancelledError:
-            connecting.add_done_callback(_close_unwanted)
-            raise
-        self._unfinished[connection] = asyncio.current_task()
-        return connection
-
-    def finished(self, connection: Any, _record: object) -> None:
-        """A connection is set up and the pool's."""
-        self._unfinished.pop(connection.driver_connection, None)
-
-    async def stop(self) -> None:
-        """Close what is not the pool's."""
-        await asyncio.gather(*self._connecting, return_exceptions=True)
-        await asyncio.sleep(0)  # lets the futures' own callbacks run
-        self.close_unfinished(of_ended_tasks=False)
-
-    def close_unfinished(self, *, of_ended_tasks: bool) -> None:
-        """Close connections whose setting up was broken off."""
-        for connection, task in list(self._unfinished.items()):
-            if not of_ended_tasks or task is None or task.done():
-                del self._unfinished[connection]
-                connection.terminate()
-
-    def __call__(self) -> Awaitable[asyncpg.Connection]:
-        """The same as an awaitable that does nothing until it is awaited.
-
-        SQLAlchemy asks for one also where it then finds that it cannot wait; a coroutine left
-        behind there would be reported as never awaited.
-        """
-        return _Deferred(self.connect_for_pool)
-
-
-def _close_unwanted(connecting: "asyncio.Future[asyncpg.Connection]") -> None:
-    if not connecting.cancelled() and connecting.exception() is None:
-        connecting.result().terminate()
-
-
-class _Deferred:
-    __slots__ = ("_function",)
-
-    def __init__(self, function: Callable[[], Awaitable[asyncpg.Connection]]) -> None:
-        self._function = function
-
-    def __await__(self) -> Generator[Any, None, asyncpg.Connection]:
-        return self._function().__await__()
-
-
 def make_engine(
     settings: PlatformSettings, connector: Connector, *, name: str = "database"
 ) -> AsyncEngine:
-    """The engine of a service: a bounded pool whose connections are prepared and reused.
+    """Make the engine of a service: a bounded pool whose connections are prepared and reused.
 
     Requests get connections in the order they asked. Idle ones are taken last in, first out, so
     that a burst's extra ones come to rest. No query is spent to see whether one still lives: the
@@ -221,13 +66,13 @@ def make_engine(
 
 
 def make_migration_engine(settings: PlatformSettings) -> AsyncEngine:
-    """An engine for one connection at a time, whose statements may take as long as they need."""
+    """Make an engine for one connection at a time, without a time limit of statements."""
     connector = Connector(settings, statement_timeout_seconds=0)
     return _engine(connector, poolclass=NullPool)
 
 
 def _engine(connector: Connector, **options: Any) -> AsyncEngine:
-    """An engine on the connector, behind a pooler without named prepared statements.
+    """Make an engine on the connector, behind a pooler without named prepared statements.
 
     Those belong to a session. An unnamed one is parsed together with its execution.
     """
@@ -313,8 +158,4 @@ def _transaction_failed(context: ExceptionContext) -> bool:
     return not autocommit and not driver.is_in_transaction()
 
 
-__all__ = [
-    "Connector",
-    "make_engine",
-    "make_migration_engine",
-]
+__all__ = ["make_engine", "make_migration_engine"]

@@ -13,7 +13,8 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
 
 from service_platform.connection_urls import PostgresUrl
-from service_platform.database.engine import Connector, make_engine
+from service_platform.database.connector import Connector
+from service_platform.database.engine import make_engine
 from service_platform.database.pool import FairQueuePool
 from service_platform.database.reader import Reader
 from service_platform.errors.database import (

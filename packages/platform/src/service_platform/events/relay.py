@@ -20,7 +20,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from service_platform.background import TaskSupervisor
 from service_platform.database import Database, DatabaseUnavailableError
-from service_platform.database.engine import Connector
+from service_platform.database.connector import Connector
 from service_platform.events import metrics, outbox
 from service_platform.events.cloudevents import encode_cloudevent
 from service_platform.events.settings import EventSettings

@@ -6,9 +6,10 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 
 import asyncpg
 import pytest
+from prometheus_client import REGISTRY
 from shop.models import Product
-from sqlalchemy import bindparam, func, insert, literal, select, update
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy import bindparam, func, insert, literal, select, text, update
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -271,7 +272,7 @@ async def test_connections_ended_again_and_again_are_worth_another_try(
     async def keep_ending() -> None:
         while not stopped.is_set():
             await administrator.execute(
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1",
+                "SELECT pg_terminate_backend(pid, 1000) FROM pg_stat_activity WHERE datname = $1",
                 database_url.rpartition("/")[2],
             )
             await asyncio.sleep(pause)
@@ -344,3 +345,35 @@ async def test_a_pool_without_connections_is_told_at_once_that_the_server_has_no
     assert {type(answer).__mro__[1] for answer in answers} == {DatabaseUnavailableError}
     await limit_connections(-1)
     assert await database.reader.scalar(ONE) == 1
+
+
+async def test_overflow_connections_are_closed_after_use(
+    connect: Connect,
+) -> None:
+    database = connect(database_pool_size=1, database_max_overflow=3)
+    slow = select(func.pg_backend_pid(), func.pg_sleep(0.05))
+    rows = await asyncio.gather(*(database.reader.one_or_none(slow) for _ in range(8)))
+    assert len({row[0] for row in rows if row is not None}) > 1
+    assert database.pool_usage() == (0, 4)
+    open_connections = select(func.count()).select_from(
+        text("pg_stat_activity WHERE datname = current_database()")
+    )
+    assert await database.reader.scalar(open_connections) == 1
+
+
+async def test_the_pools_use_is_measured(connect: Connect) -> None:
+    def in_use() -> float | None:
+        return REGISTRY.get_sample_value("database_pool_connections_in_use", {"pool": "database"})
+
+    database = connect(database_pool_size=3, database_max_overflow=1)
+    async with database.engine.connect(), database.engine.connect():
+        assert in_use() == 2
+        await database.reader.scalar(ONE)
+        assert in_use() == 2
+    assert in_use() == 0
+    end = select(func.pg_terminate_backend(func.pg_backend_pid()))
+    for _ in range(5):
+        with pytest.raises(DBAPIError):
+            await database.reader.scalar(end)
+    assert in_use() == 0
+    assert REGISTRY.get_sample_value("database_pool_connections_limit", {"pool": "database"}) == 4
