@@ -72,6 +72,30 @@ async def test_a_page_shows_every_operation_and_asks_nobody_else(
 
 
 @every_service
+async def test_authorize_opens_with_the_login_in_view(
+    system: System, page: Page, service: str
+) -> None:
+    size = {"width": 1200, "height": 800, "deviceScaleFactor": 1, "mobile": False}
+    page.send("Emulation.setDeviceMetricsOverride", **size)
+    page.open(f"{system.urls[service]}/docs")
+    page.click(".auth-wrapper .authorize")
+    page.wait_for("!!document.querySelector('#auth-bearer-value')")
+    assert page.evaluate("document.activeElement.id") == "oauth_username"
+    for field in ("oauth_username", "oauth_password"):
+        # What is at its middle is itself: neither scrolled away nor under something else.
+        assert (
+            page.evaluate(
+                f"""(() => {{
+                const field = document.querySelector("#{field}").getBoundingClientRect();
+                const [x, y] = [field.x + field.width / 2, field.y + field.height / 2];
+                return document.elementFromPoint(x, y)?.id;
+            }})()"""
+            )
+            == field
+        )
+
+
+@every_service
 async def test_authorize_logs_in_and_calls_are_made_with_the_token(
     http: AsyncClient, system: System, page: Page, service: str
 ) -> None:

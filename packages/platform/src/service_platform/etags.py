@@ -246,8 +246,8 @@ def _header_parameter(name: str, description: str) -> dict[str, Any]:
         "in": "header",
         "required": False,
         "description": description,
+        # No example: Swagger UI would send it with every request that is tried out.
         "schema": {"type": "string", "pattern": _LIST_PATTERN},
-        "example": '"3"',
     }
 
 
@@ -259,7 +259,9 @@ class ReadPreconditions:
     """
 
     openapi_parameters: ClassVar[tuple[dict[str, Any], ...]] = (
-        _header_parameter("If-Match", "Answer 412 unless the `ETag` is one of these."),
+        _header_parameter(
+            "If-Match", 'Answer 412 unless the `ETag` is one of these, such as `"3"`.'
+        ),
         _header_parameter(
             "If-None-Match",
             "If the `ETag` is one of these, answer a read with 304 and a change with 412.",

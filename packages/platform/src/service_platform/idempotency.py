@@ -297,9 +297,9 @@ async def request_key(
                 }
             ),
         ],
+        # No example: Swagger UI would send it with every request that is tried out.
         Header(
             description="Makes it safe to repeat the request: any text, new for each request.",
-            openapi_examples={"uuid": {"value": "01a20a18-1754-7618-bce7-f4d3b9cc0000"}},
         ),
     ] = None,
 ) -> RequestKey:
