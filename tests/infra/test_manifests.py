@@ -176,17 +176,22 @@ def test_every_volume_in_memory_or_on_the_node_is_bounded(overlay: Rendered) -> 
 
 
 def test_probes_ask_their_own_paths(overlay: Rendered) -> None:
+    expected = {
+        "startupProbe": "/health/startup",
+        "livenessProbe": "/health/live",
+        "readinessProbe": "/health/ready",
+    }
+    if overlay.name == "tilt":
+        # Live reload: a syntax error that stays for a while must not restart the container.
+        expected = {"readinessProbe": "/health/ready"}
     for name, pod in service_pods(overlay):
         (container,) = pod["containers"]
         asked = {
-            probe: container[f"{probe}Probe"]["httpGet"]["path"]
-            for probe in ("startup", "liveness", "readiness")
+            key: probe["httpGet"]["path"]
+            for key, probe in container.items()
+            if key.endswith("Probe")
         }
-        assert asked == {
-            "startup": "/health/startup",
-            "liveness": "/health/live",
-            "readiness": "/health/ready",
-        }, name
+        assert asked == expected, name
 
 
 def test_a_rollout_never_has_fewer_pods_than_before(overlay: Rendered) -> None:
