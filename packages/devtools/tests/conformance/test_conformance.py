@@ -14,7 +14,14 @@ from devtools.conformance import command, suite
 from devtools.conformance.command import Only, conformance
 from devtools.conformance.differences import Difference
 from devtools.conformance.report import compare
-from devtools.conformance.runs import BASELINE, MODES, Run, baseline, run
+from devtools.conformance.runs import (
+    BASELINE,
+    MODES,
+    Run,
+    baseline,
+    baseline_of_failures,
+    run,
+)
 from devtools.conformance.suite import Release, Suite, SuiteError
 
 TESTS = """
@@ -202,6 +209,20 @@ def test_the_command_succeeds_where_nothing_differs(
     monkeypatch.setattr(command, "run", lambda *_, **__: same)
     tiny_command([], "")
     assert "100.00 %" in capsys.readouterr().out
+
+
+def test_a_quick_baseline_runs_what_failed_and_takes_the_rest_to_pass(
+    tiny: Suite, runs: tuple[Run, Run]
+) -> None:
+    told: list[tuple[int, int]] = []
+    quick = baseline_of_failures(tiny, [runs[1]], lambda *each: told.append(each))
+    assert told[-1][1] < len(runs[0].results)
+    expected = {test: each.outcome for test, each in runs[0].results.items()}
+    found = {test: quick.results[test].outcome for test in expected}
+    assert found == expected
+    compared = compare(quick, runs[1], [LISTED])
+    assert compared.unexpected == compare(*runs, [LISTED]).unexpected
+    assert baseline_of_failures(tiny, [Run(PLAIN, {}, 0.0)], lambda *_: None).results == {}
 
 
 def test_no_test_to_run_is_an_error(tiny: Suite, runs: tuple[Run, Run]) -> None:

@@ -90,6 +90,25 @@ def baseline(suite: Suite, progress: Progress) -> Run:
     return done
 
 
+def baseline_of_failures(suite: Suite, runs: Sequence[Run], progress: Progress) -> Run:
+    """Run on FastAPI itself what did not pass on the platform; the rest is taken to pass there.
+
+    Args:
+        suite: where it is.
+        runs: on the platform.
+        progress: told every now and then.
+
+    Raises:
+        SuiteError: pytest could not run the tests.
+    """
+    began = time.monotonic()
+    results = {test: each for done in runs for test, each in done.results.items()}
+    failed = sorted({test for done in runs for test in done.results.keys() - done.passed})
+    if failed:
+        results |= pytest(suite, BASELINE, ["-n", str(processes()), *failed], progress)
+    return Run(BASELINE, results, time.monotonic() - began)
+
+
 def run(suite: Suite, mode: Mode, arguments: Sequence[str] = (), *, progress: Progress) -> Run:
     """Run the suite in parallel.
 
