@@ -13,6 +13,7 @@ from auth.repository import AuditRow
 from auth.schemas import AuditEventPage
 from service_platform.database.session import DbReader
 from service_platform.errors import InvalidCursor, responses
+from service_platform.etags import NOT_MODIFIED_RESPONSE, PRECONDITION_RESPONSES, Preconditions
 from service_platform.pagination import KeysetPage, PageQuery
 
 router = APIRouter(prefix="/auth", tags=["audit"])
@@ -22,12 +23,13 @@ router = APIRouter(prefix="/auth", tags=["audit"])
     "/audit",
     summary="List events of the audit log, the newest first",
     response_model=AuditEventPage,
-    responses=responses(InvalidCursor),
+    responses={**PRECONDITION_RESPONSES, **NOT_MODIFIED_RESPONSE, **responses(InvalidCursor)},
 )
 async def list_audit_events(
     _: Admin,
     reader: DbReader,
     page: PageQuery,
+    preconditions: Preconditions,
     *,
     event: Annotated[AuditEvent | None, Query(description="Name of the event.")] = None,
     account_id: Annotated[
@@ -37,7 +39,11 @@ async def list_audit_events(
     since: Annotated[AwareDatetime | None, Query(description="Not before this time.")] = None,
     until: Annotated[AwareDatetime | None, Query(description="Before this time.")] = None,
 ) -> KeysetPage[AuditRow]:
-    """List security-relevant events that match every filter, page by page; for admins."""
+    """List security-relevant events that match every filter, page by page; for admins.
+
+    The list has no `ETag`.
+    """
+    preconditions.check(None)
     return await repository.page_of_audit(
         reader, page, event=event, account_id=account_id, since=since, until=until
     )

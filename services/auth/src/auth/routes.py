@@ -1,4 +1,8 @@
-"""The HTTP API of accounts and sessions."""
+"""The HTTP API of accounts and sessions.
+
+Nothing here has an entity tag. Preconditions of a change are evaluated last, after every other
+refusal (RFC 9110, section 13.2.1): one that does not hold rolls the unit of work back.
+"""
 
 from typing import Annotated
 from uuid import UUID
@@ -21,6 +25,7 @@ from auth.schemas import (
 )
 from service_platform.database.session import DbReader, DbSession
 from service_platform.errors import Conflict, InvalidCursor, NotFound, responses
+from service_platform.etags import NOT_MODIFIED_RESPONSE, PRECONDITION_RESPONSES, Preconditions
 from service_platform.pagination import KeysetPage, PageQuery
 from service_platform.ratelimit import limit
 from service_platform.text import OneLine
@@ -33,17 +38,33 @@ router = APIRouter(prefix="/auth", tags=["accounts"])
     status_code=201,
     summary="Register an account",
     response_model=AccountRead,
-    responses=responses(EmailTaken),
+    responses={**PRECONDITION_RESPONSES, **responses(EmailTaken)},
 )
 @limit("60/minute", by="address", fallback="10/minute")
-async def register(account: AccountCreate, session: DbSession, resources: Resources) -> AccountRow:
-    """Register an account. Log in with `POST /auth/token` afterwards."""
-    return await accounts.register(session, resources, account)
+async def register(
+    account: AccountCreate,
+    session: DbSession,
+    resources: Resources,
+    preconditions: Preconditions,
+) -> AccountRow:
+    """Register an account. Log in with `POST /auth/token` afterwards.
+
+    Preconditions are those of the collection of accounts, which exists and has no `ETag`.
+    """
+    registered = await accounts.register(session, resources, account)
+    preconditions.check(None)
+    return registered
 
 
-@router.get("/me", summary="Get the account of the caller", response_model=AccountRead)
-async def read_own_account(owner: CurrentOwner) -> AccountRow:
-    """Return the account of the caller, as it is now."""
+@router.get(
+    "/me",
+    summary="Get the account of the caller",
+    response_model=AccountRead,
+    responses={**PRECONDITION_RESPONSES, **NOT_MODIFIED_RESPONSE},
+)
+async def read_own_account(owner: CurrentOwner, preconditions: Preconditions) -> AccountRow:
+    """Return the account of the caller, as it is now. It has no `ETag`."""
+    preconditions.check(None)
     return owner.account
 
 
@@ -51,21 +72,24 @@ async def read_own_account(owner: CurrentOwner) -> AccountRow:
     "/me",
     status_code=204,
     summary="Erase the account of the caller",
-    responses=responses(LastAdmin, Conflict),
+    responses={**PRECONDITION_RESPONSES, **responses(LastAdmin, Conflict)},
 )
-async def erase_own_account(owner: CurrentOwner, session: DbSession, resources: Resources) -> None:
+async def erase_own_account(
+    owner: CurrentOwner, session: DbSession, resources: Resources, preconditions: Preconditions
+) -> None:
     """Erase the account: tokens stop working at once, data of every service is deleted.
 
     The only active admin has to make another one first.
     """
     await accounts.erase(session, resources, owner.account.id)
+    preconditions.check(None)
 
 
 @router.put(
     "/password",
     status_code=204,
     summary="Change the password",
-    responses=responses(WrongPassword, Conflict),
+    responses={**PRECONDITION_RESPONSES, **responses(WrongPassword, Conflict)},
 )
 @limit("30/minute", fallback="5/minute")
 async def change_password(
@@ -74,14 +98,24 @@ async def change_password(
     session: DbSession,
     resources: Resources,
     caller: CurrentCaller,
+    *,
+    preconditions: Preconditions,
 ) -> None:
     """Change the password. Every other session ends; this one goes on."""
     await accounts.change_password(session, resources, owner.principal, change, caller.address)
+    preconditions.check(None)
 
 
-@router.get("/sessions", summary="List the sessions of the caller")
-async def list_sessions(owner: CurrentOwner, reader: DbReader) -> SessionList:
-    """List where the caller is logged in."""
+@router.get(
+    "/sessions",
+    summary="List the sessions of the caller",
+    responses={**PRECONDITION_RESPONSES, **NOT_MODIFIED_RESPONSE},
+)
+async def list_sessions(
+    owner: CurrentOwner, reader: DbReader, preconditions: Preconditions
+) -> SessionList:
+    """List where the caller is logged in. The list has no `ETag`."""
+    preconditions.check(None)
     rows = await sessions.live_sessions(reader, owner.principal)
     return SessionList(
         items=[
@@ -101,41 +135,56 @@ async def list_sessions(owner: CurrentOwner, reader: DbReader) -> SessionList:
     )
 
 
-@router.delete("/sessions", status_code=204, summary="End every session of the caller")
-async def end_every_session(owner: CurrentOwner, session: DbSession, resources: Resources) -> None:
+@router.delete(
+    "/sessions",
+    status_code=204,
+    summary="End every session of the caller",
+    responses=PRECONDITION_RESPONSES,
+)
+async def end_every_session(
+    owner: CurrentOwner, session: DbSession, resources: Resources, preconditions: Preconditions
+) -> None:
     """Log out everywhere, here too."""
     await sessions.end_own_sessions(session, resources.broadcast, owner.principal)
+    preconditions.check(None)
 
 
 @router.delete(
     "/sessions/{session_id}",
     status_code=204,
     summary="End one session of the caller",
-    responses=responses(NotFound),
+    responses={**PRECONDITION_RESPONSES, **responses(NotFound)},
 )
 async def end_session(
-    session_id: UUID, owner: CurrentOwner, session: DbSession, resources: Resources
+    session_id: UUID,
+    owner: CurrentOwner,
+    session: DbSession,
+    resources: Resources,
+    preconditions: Preconditions,
 ) -> None:
     """Log out one of the caller's sessions."""
     await sessions.end_session(session, resources.broadcast, owner.principal, session_id)
+    preconditions.check(None)
 
 
 @router.get(
     "/accounts",
     summary="List accounts, the newest first",
     response_model=AccountPage,
-    responses=responses(InvalidCursor),
+    responses={**PRECONDITION_RESPONSES, **NOT_MODIFIED_RESPONSE, **responses(InvalidCursor)},
 )
 async def list_accounts(
     _: Admin,
     reader: DbReader,
     page: PageQuery,
+    preconditions: Preconditions,
     q: Annotated[
         OneLine | None,
         Query(max_length=254, description="Beginning of the address, or part of the name."),
     ] = None,
 ) -> KeysetPage[AccountRow]:
-    """List all accounts, page by page; for admins."""
+    """List all accounts, page by page; for admins. The list has no `ETag`."""
+    preconditions.check(None)
     return await repository.page_of_accounts(reader, page, q)
 
 
@@ -143,7 +192,7 @@ async def list_accounts(
     "/accounts/{account_id}",
     summary="Change state or roles of an account",
     response_model=AccountRead,
-    responses=responses(NotFound, Conflict, LastAdmin),
+    responses={**PRECONDITION_RESPONSES, **responses(NotFound, Conflict, LastAdmin)},
 )
 async def administer_account(
     account_id: UUID,
@@ -151,9 +200,13 @@ async def administer_account(
     admin: Admin,
     session: DbSession,
     resources: Resources,
+    *,
+    preconditions: Preconditions,
 ) -> AccountRow:
     """Change state or roles of an account; for admins.
 
     Deactivating an account, or taking a role away, ends its sessions.
     """
-    return await administration.update_account(session, resources, admin, account_id, change)
+    changed = await administration.update_account(session, resources, admin, account_id, change)
+    preconditions.check(None)
+    return changed
