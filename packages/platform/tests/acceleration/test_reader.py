@@ -392,6 +392,20 @@ async def test_a_read_whose_connection_is_lost_is_run_again_on_another(
     assert database.pool_usage()[0] == 0
 
 
+async def test_a_connection_that_is_too_old_is_replaced(
+    readers: tuple[Reader, AcceleratedReader], database: Database
+) -> None:
+    pool: Any = database.engine.pool
+    pid: Select[int] = select(func.pg_backend_pid())
+    for reader in readers:
+        before = {await reader.scalar(pid) for _ in range(RUNS)}
+        await asyncio.sleep(0.02)
+        pool.replace_all()
+        after = {await reader.scalar(pid) for _ in range(RUNS)}
+        assert (len(before), len(after), before & after) == (1, 1, set())
+    assert database.pool_usage()[0] == 0
+
+
 async def test_a_cancelled_read_is_cancelled_on_the_server_both_ways(
     readers: tuple[Reader, AcceleratedReader], database: Database
 ) -> None:

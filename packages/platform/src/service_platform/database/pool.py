@@ -6,7 +6,7 @@ from collections import deque
 from typing import Any, Final, Literal, TypeVar
 
 import asyncpg
-from sqlalchemy.exc import InvalidRequestError
+from sqlalchemy.exc import InvalidRequestError, MissingGreenlet
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.pool import AsyncAdaptedQueuePool, ConnectionPoolEntry, PoolProxiedConnection
 from sqlalchemy.util.concurrency import await_
@@ -187,12 +187,15 @@ class FairQueuePool(AsyncAdaptedQueuePool):
 
         Raises:
             DatabaseUnavailableError: none could be opened, or each was lost before it was usable.
+            MissingGreenlet: it was called outside of a greenlet and one has to be opened.
             TimeoutError: of SQLAlchemy: none became free in time.
         """
         last: Exception | None = None
         for _ in range(CHECKOUT_ATTEMPTS):
             try:
                 return super().connect()
+            except MissingGreenlet:  # an `InvalidRequestError`, but none of a lost connection
+                raise
             except TooManyConnectionsError as error:  # an old one could not be replaced
                 if not self._has_open_connections():
                     raise
