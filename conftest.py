@@ -16,6 +16,8 @@ gc.disable()
 
 LONGEST_FIRST: Final = (
     "tests/docs/test_recipes.py",
+    "tests/clients/test_typescript_client.py",
+    "tests/clients/test_python_client.py",
     "tests/infra/test_pods.py",
     "packages/devtools/tests/test_background.py",
     "tests/events/test_account_events.py",

@@ -270,7 +270,9 @@ async def test_the_declared_bounds_are_the_real_ones(
 
 async def test_forms_are_declared_with_their_values(document: dict[str, Any]) -> None:
     body = document["paths"][TOKEN]["post"]["requestBody"]
-    schema = body["content"]["application/x-www-form-urlencoded"]["schema"]
+    content = body["content"]["application/x-www-form-urlencoded"]
+    assert content["schema"] == {"$ref": "#/components/schemas/TokenForm"}
+    schema = document["components"]["schemas"]["TokenForm"]
     assert schema["properties"]["grant_type"]["enum"] == [
         "password", "refresh_token", "client_credentials",
     ]  # fmt: skip

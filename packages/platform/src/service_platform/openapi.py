@@ -5,6 +5,7 @@ from typing import Any, Final
 
 from fastapi import FastAPI
 from fastapi.dependencies.models import Dependant
+from fastapi.encoders import jsonable_encoder
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute, iter_route_contexts
 from starlette.exceptions import HTTPException
@@ -111,7 +112,11 @@ def _flatten(dependant: Dependant) -> Iterator[Dependant]:
 
 def _add_problems(document: dict[str, Any]) -> None:
     schemas = document.setdefault("components", {}).setdefault("schemas", {})
-    problem = ProblemDetail.model_json_schema(ref_template=_REFERENCE, mode="serialization")
+    # Without `default: null`, as FastAPI has it: clients expect what has a default.
+    problem = jsonable_encoder(
+        ProblemDetail.model_json_schema(ref_template=_REFERENCE, mode="serialization"),
+        exclude_none=True,
+    )
     schemas.update(problem.pop("$defs"))
     schemas["ProblemDetail"] = problem
     for operation in _operations(document):

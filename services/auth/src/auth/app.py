@@ -3,7 +3,7 @@
 from auth import audit_routes, oauth_routes, routes
 from auth.broadcast import Broadcast
 from auth.oauth_errors import OAuthError, handle_oauth_error
-from auth.openapi import describe_oauth_errors
+from auth.openapi import describe_oauth_endpoints
 from auth.passwords import PasswordHasher
 from auth.refresh_tokens import RefreshTokens
 from auth.resources import AuthResources
@@ -55,5 +55,5 @@ def create_app(settings: AuthSettings | None = None) -> platform.ServiceApp:
         verifier=verifier,
         broadcast=broadcast,
     )
-    describe_oauth_errors(app, settings.api_v1_prefix)
+    describe_oauth_endpoints(app, settings.api_v1_prefix)
     return app

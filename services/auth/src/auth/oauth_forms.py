@@ -21,15 +21,13 @@ MAX_FIELDS: Final = 32
 
 
 def form_of(model: type[BaseModel], description: str) -> dict[str, Any]:
-    """Describe the form of an endpoint for its `openapi_extra`."""
+    """Describe the form of an endpoint for its `openapi_extra`; see `openapi.FORMS`."""
     return {
         "requestBody": {
             "required": True,
             "description": description,
             "content": {
-                FORM_TYPE: {
-                    "schema": model.model_json_schema(ref_template="#/components/schemas/{model}")
-                }
+                FORM_TYPE: {"schema": {"$ref": f"#/components/schemas/{model.__name__}"}},
             },
         }
     }

@@ -1,0 +1,142 @@
+// What somebody does with the generated TypeScript clients of all services; the argument has the
+// addresses of the services and a password, as JSON.
+
+import assert from "node:assert/strict";
+import { randomUUID } from "node:crypto";
+
+import createClient, { type Middleware } from "openapi-fetch";
+
+import type { components as Auth, paths as AuthPaths } from "./auth.js";
+import type { components as Items, paths as ItemsPaths } from "./items.js";
+import type { components as Users, paths as UsersPaths } from "./users.js";
+
+type ItemRead = Items["schemas"]["ItemRead"];
+type Problem = Items["schemas"]["ProblemDetail"];
+
+const given = JSON.parse(process.argv[2]!) as {
+  urls: { auth: string; users: string; items: string };
+  password: string;
+};
+const email = `client-${randomUUID()}@example.com`;
+
+/** The data of an answer, which must be one of success. */
+function data<Data>(answer: { data?: Data; error?: unknown }): Data {
+  assert.equal(answer.error, undefined, JSON.stringify(answer.error));
+  return answer.data as Data;
+}
+
+// Register and log in.
+const auth = createClient<AuthPaths>({ baseUrl: given.urls.auth });
+const account: Auth["schemas"]["AccountRead"] = data(
+  await auth.POST("/api/v1/auth/register", {
+    body: { email, password: given.password, full_name: "Ada Lovelace" },
+  }),
+);
+const form = { "Content-Type": "application/x-www-form-urlencoded" };
+const refused = await auth.POST("/api/v1/auth/token", {
+  body: { grant_type: "password", username: email, password: "another phrase" },
+  headers: form,
+});
+assert.equal(refused.response.status, 400);
+assert.equal(refused.error?.error, "invalid_grant");
+const tokens: Auth["schemas"]["TokenRead"] = data(
+  await auth.POST("/api/v1/auth/token", {
+    body: { grant_type: "password", username: email, password: given.password },
+    headers: form,
+  }),
+);
+const headers = { Authorization: `${tokens.token_type} ${tokens.access_token}` };
+assert.deepEqual(data(await auth.GET("/api/v1/auth/me", { headers })), account);
+
+// A profile.
+const users = createClient<UsersPaths>({ baseUrl: given.urls.users, headers });
+const profile: Users["schemas"]["ProfileRead"] = data(
+  await users.PATCH("/api/v1/users/me", { body: { bio: "Wrote the first program." } }),
+);
+assert.equal(profile.id, account.id);
+assert.deepEqual(data(await users.GET("/api/v1/users/me")), profile);
+
+// An item: one member is changed and nothing else is sent.
+const sent: string[] = [];
+const record: Middleware = {
+  async onRequest({ request }) {
+    sent.push(await request.clone().text());
+  },
+};
+const items = createClient<ItemsPaths>({ baseUrl: given.urls.items, headers });
+items.use(record);
+const created = await items.POST("/api/v1/items", {
+  params: { header: { "idempotency-key": randomUUID() } },
+  body: { name: "Lamp", price: 19.5 },
+});
+const lamp: ItemRead = data(created);
+assert.equal(created.response.status, 201);
+assert.deepEqual([lamp.name, lamp.price, lamp.tags, lamp.owner_id], ["Lamp", 19.5, [], account.id]);
+
+const etag = created.response.headers.get("etag")!;
+const itsPath = { item_id: lamp.id };
+const changed: ItemRead = data(
+  await items.PATCH("/api/v1/items/{item_id}", {
+    params: { path: itsPath, header: { "If-Match": etag } },
+    body: { price: 24.99 },
+  }),
+);
+assert.equal(sent.at(-1), '{"price":24.99}');
+assert.deepEqual([changed.name, changed.price], ["Lamp", 24.99]);
+
+const free: ItemRead = data(
+  await items.PATCH("/api/v1/items/{item_id}", {
+    params: { path: itsPath },
+    body: { price: null },
+  }),
+);
+assert.equal(free.price, null);
+
+// Lists.
+const desk = data(
+  await items.POST("/api/v1/items", { body: { name: "Desk", price: "120.00", tags: ["Home"] } }),
+);
+const first = data(
+  await items.GET("/api/v1/items", { params: { query: { sort: "-name", limit: 1 } } }),
+);
+assert.deepEqual(first.items.map((each) => each.name), ["Lamp"]);
+assert.ok(first.next_cursor);
+const second = data(
+  await items.GET("/api/v1/items", {
+    params: { query: { sort: "-name", limit: 1, cursor: first.next_cursor } },
+  }),
+);
+assert.deepEqual(second, { items: [desk], next_cursor: null });
+const found = data(
+  await items.GET("/api/v1/items", { params: { query: { tag: ["home"], q: "de" } } }),
+);
+assert.deepEqual(found.items, [desk]);
+
+// Errors.
+const stale = await items.PATCH("/api/v1/items/{item_id}", {
+  params: { path: itsPath, header: { "If-Match": etag } },
+  body: { price: 1 },
+});
+assert.equal(stale.response.status, 412);
+const changedMeanwhile: Problem | undefined = stale.error;
+assert.equal(changedMeanwhile?.error, "precondition_failed");
+const missing = await items.GET("/api/v1/items/{item_id}", {
+  params: { path: { item_id: randomUUID() } },
+});
+const notFound: Problem | undefined = missing.error;
+assert.deepEqual([notFound?.status, notFound?.error], [404, "item_not_found"]);
+const invalid = await items.POST("/api/v1/items", { body: { name: "" } });
+assert.deepEqual(invalid.error?.details?.map((each) => each.field), ["body.name"]);
+
+// What the types refuse; each is an error of the compiler where they no longer do.
+// @ts-expect-error: an item has a name
+const nameless: Items["schemas"]["ItemCreate"] = { price: 1 };
+// @ts-expect-error: a name is never null
+const unnamed: Items["schemas"]["ItemUpdate"] = { name: null };
+// @ts-expect-error: there is no such order
+const unordered: Items["schemas"]["ItemSort"] = "weight";
+void [nameless, unnamed, unordered];
+
+// A deletion has no result.
+const deleted = await items.DELETE("/api/v1/items/{item_id}", { params: { path: itsPath } });
+assert.deepEqual([deleted.response.status, deleted.error], [204, undefined]);
