@@ -13,7 +13,7 @@ EXIT_NO_NETWORK: Final = 75
 
 _NO_NETWORK: Final = re.compile(
     r"error sending request|dns error|failed to lookup address|tcp connect error"
-    r"|network connectivity is disabled|operation timed out",
+    r"|network (?:connectivity is|was) disabled|operation timed out",
     re.IGNORECASE,
 )
 
