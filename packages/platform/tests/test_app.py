@@ -253,29 +253,6 @@ async def test_limits_tell_what_is_left_and_refuse_at_the_end() -> None:
     assert probe.status_code == 200
 
 
-async def test_the_openapi_document_tells_the_errors_as_they_are(
-    app: ServiceApp, client: httpx2.AsyncClient
-) -> None:
-    document = (await client.get("/api/v1/openapi.json")).json()
-    assert document["openapi"].startswith("3.1")
-    operation = document["paths"][ORDERS]["post"]
-    for status in ("400", "404", "413", "415", "422", "429", "500", "503"):
-        assert "application/problem+json" in operation["responses"][status]["content"]
-    schemas = document["components"]["schemas"]
-    assert "HTTPValidationError" not in schemas
-    assert schemas["ProblemDetail"]["properties"]["details"]
-    assert "requestBody" not in document["paths"][f"{ORDERS}/{{number}}"]["get"]
-
-
-async def test_every_problem_type_has_a_page(client: httpx2.AsyncClient) -> None:
-    index = await client.get("/problems")
-    assert "rate-limit-exceeded" in index.text
-    page = await client.get("/problems/precondition-failed")
-    assert page.status_code == 200
-    assert "If-Match" in page.text
-    assert (await client.get("/problems/nothing")).status_code == 404
-
-
 def test_any_number_of_applications_can_be_made(app: ServiceApp) -> None:
     other = create_app(app.settings, routers=[orders_router()], resources=[])
     assert other is not app

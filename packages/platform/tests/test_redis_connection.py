@@ -14,7 +14,7 @@ from uuid import UUID
 import pytest
 from pydantic import SecretStr
 from redis import Redis
-from redis.exceptions import RedisError
+from redis.exceptions import RedisError, ResponseError
 
 from service_platform.events.consumer_group import ConsumerGroup
 from service_platform.events.stream import connect
@@ -24,7 +24,7 @@ from service_platform.identity.revocation_list import VerifiedToken
 from service_platform.identity.revocation_subscriber import RevocationSubscriber
 from service_platform.ratelimit import Limiter, Policy, RateLimitCaller, RedisStore
 from service_platform.redis_client import RedisClient
-from service_platform.redis_connection import UnsupportedRedisError, is_wrong_server
+from service_platform.redis_connection import UnsupportedRedisError, error_code, is_wrong_server
 from service_platform.resources import HealthCheckError, Resource, StartError
 from service_platform.settings import PlatformSettings
 from service_testing.ports import free_port
@@ -34,6 +34,27 @@ from service_testing.valkey import LocalValkey
 
 WITHIN_SECONDS = 5.0
 SESSION = UUID(int=7)
+
+
+@pytest.mark.parametrize(
+    ("text", "code", "wrong"),
+    [
+        ("READONLY You can't write against a read only replica.", "READONLY", True),
+        ("LOADING Valkey is loading the dataset in memory", "LOADING", True),
+        ("MOVED 3999 127.0.0.1:6381", "MOVED", True),
+        ("UNBLOCKED force unblock from blocking operation", "UNBLOCKED", True),
+        ("Error running script: READONLY You can't write against a replica.", "", True),
+        ("WRONGTYPE Operation against a key", "WRONGTYPE", False),
+        ("ERR unknown command", "ERR", False),
+        ("Connection closed by server.", "", False),
+        ("", "", False),
+    ],
+)
+def test_errors_of_a_server_tell_whether_it_is_the_wrong_one(
+    text: str, code: str, wrong: bool
+) -> None:
+    error = ResponseError(text)
+    assert (error_code(error), is_wrong_server(error)) == (code, wrong)
 
 
 @pytest.fixture
