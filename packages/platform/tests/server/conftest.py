@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import json
 import os
 import signal
@@ -20,17 +21,20 @@ from starlette.types import ASGIApp
 from uvicorn.server import ServerState
 
 from service_platform.resources import Lifecycle
+from service_platform.server.__main__ import main
 from service_platform.server.connection import HttpConnection
 from service_platform.server.listening import prepare
 from service_platform.server.sharing import Sharing
 from service_platform.server.states import Limits
 from service_platform.settings import PlatformSettings
 from service_testing.ports import free_port
+from service_testing.services import without_env_file
 
 HERE = Path(__file__).parent
 SECONDS = 5.0
 
 sys.path.insert(0, str(HERE / "support"))
+pytest.register_assert_rewrite("serving_tests", "drain_tests")
 
 
 @dataclass
@@ -62,6 +66,44 @@ def start(tmp_path: Path) -> Iterator[Start]:
     """Start a server; `{port}` in its command is a free port."""
     with _starting(tmp_path) as run:
         yield run
+
+
+@pytest.fixture
+def run_server() -> Callable[..., "subprocess.CompletedProcess[str]"]:
+    """Runs the server's command line in a process of its own until it ends."""
+
+    def run(*arguments: str, **environment: str) -> "subprocess.CompletedProcess[str]":
+        support = str(HERE / "support")
+        return subprocess.run(
+            [sys.executable, "-m", "service_platform.server", *arguments],
+            cwd=HERE,
+            env={**os.environ, "PYTHONPATH": support, "HOST": "127.0.0.1", **environment},
+            capture_output=True,
+            text=True,
+            timeout=30,
+            check=False,
+        )
+
+    return run
+
+
+@pytest.fixture
+def said(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Iterator[Callable[..., str]]:
+    """What a start says that ends before it serves; in this process, a new one takes a second."""
+    without_env_file(monkeypatch)
+    monkeypatch.chdir(HERE)
+    monkeypatch.syspath_prepend(HERE / "support")
+
+    def run(*arguments: str) -> str:
+        with pytest.raises(SystemExit) as ended:
+            main(arguments)
+        assert ended.value.code == 1
+        return capsys.readouterr().err
+
+    yield run
+    gc.enable()  # which a server does when it serves
 
 
 @pytest.fixture(scope="module")

@@ -10,6 +10,8 @@ _chunk_header: Final = re.compile(rb"([0-9A-Fa-f]{1,15})(?:[ \t]*;[\t -~\x80-\xf
 _trailer: Final = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+:[\t -~\x80-\xff]*").fullmatch
 CHUNK_ALLOWANCE: Final = 16
 """Framing that belongs to every chunk: its size and two line ends. It is not counted."""
+INVALID_CHUNKS: Final = "The chunks of the request are not valid."
+INVALID_TRAILER: Final = "A trailer field of the request is not valid."
 
 
 class Content(Protocol):
@@ -98,34 +100,43 @@ class ChunkedContent:
     def _take_line(self, buffer: bytearray) -> bool:
         """Take a chunk header or a trailer field; returns whether one was complete."""
         end = buffer.find(b"\r\n")
-        line = bytes(buffer[:end]) if end >= 0 else bytes(buffer)
-        if self.state is State.CHUNK_HEADER:
-            self._count_framing(len(line))
-        elif self._trailers + len(line) > self._limits.trailer_bytes:
-            raise HeadersTooLarge("The trailer fields of the request are too large.")
+        line = bytes(buffer[:end]) if end >= 0 else bytes(buffer).removesuffix(b"\r")
+        self._check_line(line)
         if end < 0:
-            if b"\n" in line or b"\r" in line[:-1]:
-                raise BadRequest("The chunks of the request are not valid.")
             return False
         del buffer[: end + 2]
         if self.state is State.CHUNK_HEADER:
             self._begin_chunk(line)
         elif line:
             if not _trailer(line):
-                raise BadRequest("A trailer field of the request is not valid.")
+                raise BadRequest(INVALID_TRAILER)
             self._trailers += len(line) + 2
         else:
             self.complete = True
         return True
 
-    def _count_framing(self, size: int) -> None:
-        if self._framing + size - CHUNK_ALLOWANCE > self._limits.chunk_framing_bytes:
-            raise PayloadTooLarge("The chunk extensions of the request are too large.")
+    def _check_line(self, line: bytes) -> None:
+        """Refuse what is no line or too long, complete or not.
+
+        The first byte that is wrong decides, so that it does not matter how the line arrives.
+        """
+        if self.state is State.CHUNK_HEADER:
+            allowed = self._limits.chunk_framing_bytes + CHUNK_ALLOWANCE - self._framing
+        else:
+            allowed = self._limits.trailer_bytes - self._trailers
+        within = line[: max(0, allowed)]
+        if b"\n" in within or b"\r" in within:
+            is_header = self.state is State.CHUNK_HEADER
+            raise BadRequest(INVALID_CHUNKS if is_header else INVALID_TRAILER)
+        if len(line) > allowed:
+            if self.state is State.CHUNK_HEADER:
+                raise PayloadTooLarge("The chunk extensions of the request are too large.")
+            raise HeadersTooLarge("The trailer fields of the request are too large.")
 
     def _begin_chunk(self, line: bytes) -> None:
         header = _chunk_header(line)
         if header is None:
-            raise BadRequest("The chunks of the request are not valid.")
+            raise BadRequest(INVALID_CHUNKS)
         self._framing += max(0, len(line) - CHUNK_ALLOWANCE)
         self._remaining = int(header[1], 16)
         self.state = State.BODY if self._remaining else State.TRAILERS

@@ -1,12 +1,12 @@
-"""What a connection may send before there is a request."""
+"""What a connection may send before there is a request, and how long it may take."""
 
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 from raw_http import GET as HEAD
+from raw_http import LAST_REQUEST, REQUEST, echo, problem, statuses
 from raw_http import ok as app
-from raw_http import problem
 
 from service_platform.server.states import Limits
 
@@ -68,3 +68,8 @@ async def test_the_type_of_a_problem_is_where_the_settings_say(exchange: Exchang
         app, b"no http\r\n\r\n", problem_type_base_url="https://api.test/problems"
     )
     assert problem(answer)["type"] == "https://api.test/problems/bad-request"
+
+
+async def test_empty_lines_before_a_request_are_skipped(exchange: Exchange) -> None:
+    answer = await exchange(echo, b"\r\n\r\n" + REQUEST + b"\r\n" + LAST_REQUEST)
+    assert statuses(answer) == [200, 200]
