@@ -1,76 +1,24 @@
+"""Bringing databases to the newest schema: in order, once, and with one sentence on failure."""
+
 import asyncio
 import os
 import re
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from growing_service import write
 from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
-from sqlalchemy.pool import NullPool
+from sqlalchemy.ext.asyncio import AsyncConnection
 
-from service_platform.database import alembic_command, migrate
+from service_platform.database import migrate
 from service_platform.database.alembic_command import MigrationError
 from service_platform.revisions import MigrationsError, revisions_of
 from service_platform.settings import PlatformSettings
-from service_testing.databases import TestDatabases
-from service_testing.postgres import LocalPostgres
 
 SAMPLE = Path(__file__).parents[1] / "sample"
-
-
-@pytest.fixture
-def empty_url(databases: TestDatabases) -> Iterator[str]:
-    """A database that was never migrated, owned by a role that owns nothing else."""
-    url = databases.create_empty("shop")
-    yield url
-    databases.drop(url)
-
-
-@pytest.fixture
-def settings(empty_url: str) -> PlatformSettings:
-    return PlatformSettings(_env_file=None, environment="test", database_url=empty_url)
-
-
-@pytest.fixture
-async def connection(empty_url: str) -> AsyncIterator[AsyncConnection]:
-    url = empty_url.replace("postgresql://", "postgresql+asyncpg://")
-    engine = create_async_engine(url, poolclass=NullPool)
-    async with engine.connect() as opened:
-        yield opened
-    await engine.dispose()
-
-
-@pytest.fixture
-def growing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A service `growing` whose migrations a test writes itself; returns the folder for them."""
-    package = tmp_path / "growing"
-    versions = package / "migrations" / "versions"
-    versions.mkdir(parents=True)
-    (package / "__init__.py").touch()
-    (package / "migrations" / "__init__.py").touch()
-    shop = SAMPLE / "shop" / "migrations"
-    (package / "migrations" / "script.py.mako").write_text((shop / "script.py.mako").read_text())
-    (package / "migrations" / "env.py").write_text(
-        "from service_platform.database import new_metadata\n"
-        "from service_platform.database.alembic_env import run\n\n"
-        "run(new_metadata())\n"
-    )
-    monkeypatch.syspath_prepend(tmp_path)
-    yield versions
-    for name in [name for name in sys.modules if name.partition(".")[0] == "growing"]:
-        del sys.modules[name]
-
-
-def write(versions: Path, number: int, body: str) -> None:
-    revisions_of.cache_clear()
-    parent = f"'{number - 1:04d}'" if number > 1 else "None"
-    (versions / f"{number:04d}_step.py").write_text(
-        f"from alembic import op\n\nrevision = '{number:04d}'\ndown_revision = {parent}\n\n\n"
-        f"def upgrade() -> None:\n    {body}\n"
-    )
 
 
 Run = Callable[..., tuple[int, str, str]]
@@ -92,120 +40,49 @@ def run(empty_url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
 
 
 async def test_migrations_run_in_order_and_only_once(
-    settings: PlatformSettings, connection: AsyncConnection
+    empty_settings: PlatformSettings, connection: AsyncConnection
 ) -> None:
-    assert await migrate.up("shop", settings) == migrate.Status(None, "0002", 2)
-    assert await migrate.up("shop", settings) == migrate.Status("0002", "0002", 0)
-    assert (await migrate.status("shop", settings)).is_current
+    assert await migrate.up("shop", empty_settings) == migrate.Status(None, "0002", 2)
+    assert await migrate.up("shop", empty_settings) == migrate.Status("0002", "0002", 0)
+    assert (await migrate.status("shop", empty_settings)).is_current
     tables = await connection.scalars(
         text("SELECT tablename FROM pg_tables WHERE schemaname = 'public'")
     )
     assert set(tables) == {"alembic_version", "idempotency_keys", "products"}
 
 
-async def test_models_and_migrations_of_the_sample_agree(settings: PlatformSettings) -> None:
-    await migrate.up("shop", settings)
-    assert await migrate.new("shop", settings, "nothing") is None
+async def test_models_and_migrations_of_the_sample_agree(empty_settings: PlatformSettings) -> None:
+    await migrate.up("shop", empty_settings)
+    assert await migrate.new("shop", empty_settings, "nothing") is None
 
 
 async def test_of_processes_that_migrate_at_once_one_does_the_work(
-    settings: PlatformSettings,
+    empty_settings: PlatformSettings,
 ) -> None:
-    before = await asyncio.gather(*(migrate.up("shop", settings) for _ in range(4)))
+    before = await asyncio.gather(*(migrate.up("shop", empty_settings) for _ in range(4)))
     assert sorted(status.pending for status in before) == [0, 0, 0, 2]
 
 
 async def test_another_migration_that_takes_too_long_is_told(
-    settings: PlatformSettings, connection: AsyncConnection, monkeypatch: pytest.MonkeyPatch
+    empty_settings: PlatformSettings, connection: AsyncConnection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(migrate, "LOCK_WAIT_SECONDS", 0.1)
     key = migrate.lock_key("shop")
     await connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": key})
     with pytest.raises(MigrationError, match="Another process has been migrating"):
-        await migrate.up("shop", settings)
+        await migrate.up("shop", empty_settings)
 
 
-async def test_a_failed_migration_changes_nothing_and_says_why(
-    settings: PlatformSettings, connection: AsyncConnection, growing: Path
+async def test_two_newest_revisions_are_refused(
+    growing: Path, empty_settings: PlatformSettings
 ) -> None:
-    write(growing, 1, "op.execute('CREATE TABLE first (id int)')")
-    write(
-        growing,
-        2,
-        "op.execute('CREATE TABLE second (id int)'); op.execute('SELECT missing FROM first')",
-    )
-    with pytest.raises(MigrationError, match='column "missing" does not exist'):
-        await migrate.up("growing", settings)
-    assert (await migrate.status("growing", settings)).current == "0001"
-    assert await connection.scalar(text("SELECT to_regclass('second')")) is None
-    write(growing, 2, "op.execute('CREATE TABLE second (id int)')")
-    await migrate.up("growing", settings)
-    assert await connection.scalar(text("SELECT to_regclass('second')::text")) == "second"
-
-
-async def test_a_table_in_use_is_not_waited_for_for_ever(
-    settings: PlatformSettings,
-    connection: AsyncConnection,
-    growing: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(alembic_command, "TABLE_LOCK_WAIT_SECONDS", 0.1)
-    write(growing, 1, "op.execute('CREATE TABLE busy (id int)')")
-    await migrate.up("growing", settings)
-    write(growing, 2, "op.execute('ALTER TABLE busy ADD COLUMN colour text')")
-    await connection.execute(text("SELECT * FROM busy"))
-    with pytest.raises(MigrationError, match="A table stayed in use"):
-        await migrate.up("growing", settings)
-    await connection.rollback()
-    await migrate.up("growing", settings)
-
-
-@pytest.mark.parametrize("pooler", ["none", "transaction"])
-async def test_a_migration_may_take_longer_than_the_statements_of_requests(
-    settings: PlatformSettings, growing: Path, postgres_server: LocalPostgres, pooler: str
-) -> None:
-    name = settings.database_url.get_secret_value().rpartition("/")[2]
-    postgres_server.execute(f"ALTER DATABASE \"{name}\" SET statement_timeout = '200ms'")
-    write(growing, 1, "op.execute('SELECT pg_sleep(0.4)')")
-    told = settings.model_copy(update={"database_pooler": pooler})
-    assert (await migrate.up("growing", told)).pending == 1
-
-
-@pytest.mark.parametrize("pooler", ["none", "transaction"])
-async def test_an_index_is_built_concurrently_and_again_after_a_failure(
-    settings: PlatformSettings, connection: AsyncConnection, growing: Path, pooler: str
-) -> None:
-    told = settings.model_copy(update={"database_pooler": pooler})
-    write(growing, 1, "op.execute('CREATE TABLE things (id int)')")
-    await migrate.up("growing", told)
-    await connection.execute(text("INSERT INTO things VALUES (1), (1)"))
-    await connection.commit()
-    write(
-        growing,
-        2,
-        "with op.get_context().autocommit_block():\n"
-        "        op.drop_index('ix', if_exists=True, postgresql_concurrently=True)\n"
-        "        op.create_index('ix', 'things', ['id'], unique=True,"
-        " postgresql_concurrently=True)",
-    )
-    with pytest.raises(MigrationError, match="could not create unique index"):
-        await migrate.up("growing", told)
-    assert (await migrate.status("growing", told)).current == "0001"
-    await connection.execute(text("DELETE FROM things"))
-    await connection.commit()
-    assert (await migrate.up("growing", told)).pending == 1
-    valid = text("SELECT indisvalid FROM pg_index WHERE indexrelid = 'ix'::regclass")
-    assert await connection.scalar(valid)
-
-
-async def test_two_newest_revisions_are_refused(growing: Path, settings: PlatformSettings) -> None:
     write(growing, 1, "pass")
     write(growing, 2, "pass")
     (growing / "0003_other.py").write_text("revision = '0003'\ndown_revision = '0001'\n")
     revisions_of.cache_clear()
     message = r"0002_step.py and 0003_other.py of growing.migrations both follow 0001;"
     with pytest.raises(MigrationsError, match=message):
-        await migrate.status("growing", settings)
+        await migrate.status("growing", empty_settings)
 
 
 def test_the_command_migrates_and_tells_where_a_database_stands(run: Run) -> None:
