@@ -3,6 +3,10 @@
 Requests on a connection are answered one after the other. The head of the next one is parsed when
 the answer to the one before has been sent, so pipelined requests wait as bytes and no answer
 overtakes another. The bounds are in `states.py`, the table of states in `docs/http.md`.
+
+The module is longer than others because the states and all changes between them are one subject:
+divided, nobody could see in one place what follows a state. What needs no state has modules of its
+own (`bounded.py`, `head.py`, `content.py`).
 """
 
 import asyncio
