@@ -73,7 +73,11 @@ async def test_a_server_that_does_not_answer_is_given_up(own_redis: LocalValkey)
 
 
 async def test_more_commands_than_connections_wait_their_turn(redis_url: str) -> None:
-    redis = RedisClient(settings(redis_url, redis_max_connections=2))
+    redis = RedisClient(
+        settings(redis_url, redis_max_connections=2).model_copy(
+            update={"redis_timeout_seconds": 30.0}
+        )
+    )
     await asyncio.gather(*(redis.client.incr("n") for _ in range(200)))
     assert await redis.client.get("n") == b"200"
     connected = [entry for entry in await redis.client.client_list() if entry["name"] == "service"]

@@ -14,7 +14,7 @@ from fastapi import APIRouter, Body, Cookie, Depends, Header, Path, Query, Reque
 from fastapi.requests import HTTPConnection
 from fastapi.routing import iter_route_contexts
 from fastapi.security import SecurityScopes
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel, Field
 from starlette.background import BackgroundTasks
@@ -414,6 +414,7 @@ async def test_a_test_may_override_a_dependency(app: ServiceApp) -> None:
 values = st.text(st.characters(codec="utf-8"), max_size=6) | st.integers().map(str)
 
 
+@settings(deadline=None)  # each example has an event loop of its own
 @given(limit=values, tags=st.lists(values, max_size=3), q=values, number=values)
 async def test_whatever_callers_send_is_answered_the_same(
     limit: str, tags: list[str], q: str, number: str
