@@ -143,3 +143,16 @@ def test_chunked_content_tells_what_comes_next() -> None:
     assert not content.complete
     content.take(bytearray(b"\r\n"))
     assert content.complete
+
+
+@pytest.mark.parametrize(
+    ("line", "behind"),
+    [(b"1;a=" + b"b" * 44, b"x\r\n0\r\n\r\n"), (b"0\r\na:" + b"b" * 30, b"\r\n")],
+    ids=["chunk header", "trailer field"],
+)
+def test_a_line_may_be_as_long_as_its_limit(line: bytes, behind: bytes) -> None:
+    for end in [b"\r\n"], [b"\r", b"\n"]:
+        read = outcome(ChunkedContent(LIMITS), line, *end, behind)
+        assert isinstance(read, tuple), read
+        assert read[2]
+    assert isinstance(outcome(ChunkedContent(LIMITS), line + b"b\r\n" + behind), str)
