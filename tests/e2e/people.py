@@ -8,7 +8,7 @@ from typing import Any
 from httpx2 import AsyncClient, Response
 from tests.e2e.system import OWN_PATHS, System
 
-from service_platform.tls import trusted
+from service_platform.tls import default_ssl_context
 from service_testing.services import RunningService
 
 PASSWORD = "a long phrase only we know"
@@ -100,5 +100,5 @@ async def new_person(http: AsyncClient, system: System) -> Person:
 @asynccontextmanager
 async def http_client() -> AsyncIterator[AsyncClient]:
     """A client that speaks to the services and to nothing between."""
-    async with AsyncClient(timeout=30, trust_env=False, verify=trusted()) as client:
+    async with AsyncClient(timeout=30, trust_env=False, verify=default_ssl_context()) as client:
         yield client

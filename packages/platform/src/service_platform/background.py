@@ -1,4 +1,4 @@
-"""Background tasks of a resource, supervised: none of them ends in silence.
+"""Supervises the background tasks of a resource: none of them ends in silence.
 
     self._tasks = TaskSupervisor("broadcast")
 

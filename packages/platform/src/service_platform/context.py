@@ -1,4 +1,4 @@
-"""The context of one request or WebSocket: made by the platform's middleware, read by everything.
+"""Holds what is known about one request or WebSocket, from its first byte on.
 
 It is `scope["service_platform"]` for ASGI code and `current_context()` for anything else; the
 logging pipeline and the HTTP client take request id and trace from it.

@@ -1,4 +1,4 @@
-"""Health of a service, for people (`/health`) and for the orchestrator (`/health/live` …).
+"""Reports the health of a service, for people (`/health`) and probes (`/health/live` …).
 
 Liveness checks no dependency: restarting a process does not mend a database. A process is ready
 once every critical resource has been healthy, and from then on until it drains: a database that is
@@ -43,7 +43,7 @@ class CheckResult:
     milliseconds: float
 
     def as_json(self) -> dict[str, Any]:
-        """The entry under `checks` in `/health`."""
+        """Return the entry under `checks` in `/health`."""
         entry: dict[str, Any] = {
             "status": "healthy" if self.reason is None else "unhealthy",
             "response_time_ms": round(self.milliseconds, 2),
@@ -70,7 +70,7 @@ class HealthChecks:
         self.proven: set[str] = set()
 
     async def results(self) -> tuple[CheckResult, ...]:
-        """Results at most a second old."""
+        """Return results that are at most a second old."""
         if self._round is None or (self._round.done() and time.monotonic() >= self._fresh_until):
             self._round = asyncio.create_task(self._check_all())
         # A caller that leaves must not cancel the round for the others.
@@ -99,7 +99,7 @@ class HealthChecks:
 
 
 def health_routes(settings: PlatformSettings, lifecycle: Lifecycle) -> list[Route]:
-    """The routes `/health`, `/health/live`, `/health/ready`, `/health/startup` and `/version`."""
+    """Return the routes of `/health`, its probes and `/version`."""
     checks = HealthChecks(lifecycle.resources, settings.health_check_timeout_seconds)
 
     async def health(_: Request) -> Response:

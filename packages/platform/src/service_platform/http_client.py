@@ -1,4 +1,4 @@
-"""Calls from one service to another: bounded in time and number, traceable, with a token.
+"""Calls other services: bounded in time and number of tries, traceable, with a token.
 
     orders = ServiceClient(settings, "http://orders:8000", tokens=ServiceTokens(settings))
 
@@ -24,7 +24,7 @@ from service_platform.errors import GatewayTimeout, ServiceUnavailable
 from service_platform.identity import ServiceTokens
 from service_platform.logging import get_logger
 from service_platform.settings import PlatformSettings
-from service_platform.tls import trusted_for
+from service_platform.tls import ssl_context_for
 
 IDEMPOTENT: Final = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE"})
 """Methods that may be sent again without harm (RFC 9110, section 9.2.2)."""
@@ -80,12 +80,12 @@ class ServiceClient:
             limits=httpx2.Limits(max_connections=100, max_keepalive_connections=20),
             follow_redirects=False,
             trust_env=False,
-            verify=trusted_for(base_url),
+            verify=ssl_context_for(base_url),
             transport=transport,
         )
 
     async def start(self) -> None:
-        """Nothing: connections are made when they are needed."""
+        """Do nothing: connections are made when they are needed."""
 
     async def stop(self) -> None:
         """Close the connections."""
@@ -94,7 +94,7 @@ class ServiceClient:
             await self._tokens.aclose()
 
     async def check(self) -> None:
-        """Nothing: the health of another service is told by that service."""
+        """Do nothing: the health of another service is told by that service."""
 
     async def request(
         self,
@@ -152,7 +152,7 @@ class ServiceClient:
         raise ServiceUnavailable("A service needed for this cannot be called for the moment.")
 
     async def _try(self, outgoing: httpx2.Request, repeatable: bool) -> httpx2.Response | None:
-        """One attempt; `None` where no answer came and another attempt does no harm.
+        """Try once; `None` where no answer came and another attempt does no harm.
 
         Raises:
             ServiceUnavailable: no answer came, but the call may have had its effect.
@@ -194,14 +194,14 @@ class ServiceClient:
 
 
 def _default_name(base_url: str) -> str:
-    """A name that differs for every host and port and can be an attribute."""
+    """Make a name that differs for every host and port and can be an attribute."""
     parts = urlsplit(base_url)
     place = "_".join(str(part) for part in (parts.hostname or "service", parts.port) if part)
     return f"{re.sub('[^0-9a-z]', '_', place)}_client"
 
 
 def _passed_on(context: RequestContext | None, seconds_left: float) -> dict[str, str]:
-    """Headers that tie the call to the request it is made for."""
+    """Return the headers that tie the call to the request it is made for."""
     headers = {REQUEST_TIMEOUT_HEADER: f"{max(seconds_left, 0.001):.3f}"}
     if context is not None:
         headers["x-request-id"] = context.request_id
@@ -210,14 +210,14 @@ def _passed_on(context: RequestContext | None, seconds_left: float) -> dict[str,
 
 
 def _pause(attempt: int, answer: httpx2.Response | None) -> float:
-    """Seconds before the next attempt: random up to a bound that doubles, or what was asked for."""
+    """Return the pause before the next attempt: random up to a bound that doubles, or as asked."""
     bound = min(LONGEST_PAUSE_SECONDS, FIRST_PAUSE_SECONDS * 2 ** (attempt - 1))
     pause = random.uniform(0, bound)  # noqa: S311 - not a secret
     return pause if answer is None else max(pause, _asked_pause(answer))
 
 
 def _asked_pause(answer: httpx2.Response) -> float:
-    """Seconds of a `Retry-After`, which is a number or a date (RFC 9110, section 10.2.3)."""
+    """Return the seconds of a `Retry-After`, a number or a date (RFC 9110, section 10.2.3)."""
     asked = answer.headers.get("retry-after", "")
     if asked.isdecimal():
         return float(asked)

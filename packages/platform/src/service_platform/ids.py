@@ -1,4 +1,4 @@
-"""Identifiers: UUIDv7, ordered by time, so that a primary key's index grows at its end."""
+"""Makes identifiers: UUIDv7, ordered by time, so that a primary key's index grows at its end."""
 
 import uuid
 
@@ -6,7 +6,7 @@ from uuid_utils import compat
 
 
 def new_id() -> uuid.UUID:
-    """A new UUIDv7 (RFC 9562, section 5.7); later ones of one process sort after earlier ones."""
+    """Make a UUIDv7 (RFC 9562, section 5.7); later ones of one process sort after earlier ones."""
     return compat.uuid7()
 
 

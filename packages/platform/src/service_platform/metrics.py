@@ -1,4 +1,4 @@
-"""Prometheus metrics of the platform; other modules define theirs beside what they measure.
+"""Defines the Prometheus metrics of requests; other modules have theirs beside what they measure.
 
 Children of labelled metrics are looked up once and kept: `labels()` on the request path would cost
 more than the observation itself.
@@ -114,7 +114,7 @@ def observe_request(method: str, route: str, status: int, seconds: float) -> Non
 
 
 def metrics_routes() -> list[Route]:
-    """`/metrics` in the Prometheus text format."""
+    """Return the route of `/metrics`, in the Prometheus text format."""
     return [Route(METRICS_PATH, _metrics, methods=["GET"], include_in_schema=False)]
 
 

@@ -143,7 +143,7 @@ def _describe_operation(operation: dict[str, Any]) -> None:
 
 
 def _without_null(schema: dict[str, Any]) -> dict[str, Any]:
-    """The schema of a parameter, which is left out or has a value but is never null."""
+    """Remove null from the schema of a parameter, which is left out or has a value."""
     choices = [each for each in schema.get("anyOf", []) if each != {"type": "null"}]
     others = {name: value for name, value in schema.items() if name != "anyOf"}
     if not choices or len(choices) == len(schema["anyOf"]):

@@ -1,4 +1,4 @@
-"""Redis (or Valkey) as a resource: one bounded pool of connections a process, short patience.
+"""Holds the Redis (or Valkey) client of a service: one bounded connection pool a process.
 
 Nothing a service stores there is needed to answer correctly: while Redis is away the service is
 degraded, not down. The rate limiter speaks to Redis by a client of its own (`ratelimit/`).

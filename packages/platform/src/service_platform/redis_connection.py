@@ -1,4 +1,4 @@
-"""Connections of redis-py that leave a server which is no longer the primary.
+"""Makes redis-py connections that leave a server which is no longer the primary.
 
 After a failover the old primary goes on as a replica: connections to it stay open, it refuses
 writes and may never hear of anything new. So an error that means "wrong server" closes all
@@ -164,7 +164,7 @@ class PrimaryConnectionPool(BlockingConnectionPool):
 
 
 def _facts(reply: Any) -> dict[str, str]:
-    """The facts of a `HELLO` reply, which is a map, or in RESP2 a list of names and values."""
+    """Read a `HELLO` reply, which is a map, or in RESP2 a list of names and values."""
     pairs = reply.items() if isinstance(reply, dict) else zip(reply[::2], reply[1::2], strict=True)
     return {_text(name): _text(value) for name, value in pairs}
 

@@ -1,4 +1,4 @@
-"""Resources: what a service opens at start and closes at the end, and the lifecycle they define.
+"""Starts and stops resources: what a service opens at its start and closes at its end.
 
 `create_app` starts them in the order given and stops them in reverse; `/health` reports their
 checks (see `health.py`).

@@ -1,4 +1,4 @@
-"""Which schema revision a service's code wants and which one its database has.
+"""Reads which schema revisions a service's code has, without importing Alembic.
 
 The code's revisions are read from the migration files without Alembic, whose import would cost a
 starting service a tenth of a second. Nor is this module part of `database`, which brings
@@ -44,7 +44,7 @@ class Revisions:
         return self.pending(current) > 0
 
     def pending(self, current: str | None) -> int:
-        """How many migrations a database at `current` lacks; `None` is an empty one."""
+        """Count the migrations that a database at `current` lacks; `None` is an empty one."""
         if current is None:
             return len(self.order)
         if current not in self.order:
@@ -106,7 +106,7 @@ def _in_line(migrations: str, files: "dict[str, _Migration]") -> "list[_Migratio
 
 
 def folder_of(migrations: str) -> Path:
-    """The folder of a migrations package.
+    """Return the folder of a migrations package.
 
     Raises:
         MigrationsError: when it cannot be imported.
@@ -133,7 +133,7 @@ class _Migration:
 
 
 def _read(path: Path) -> _Migration | None:
-    """`revision` and `down_revision` of a migration file; `None` where it has no revision."""
+    """Read `revision` and `down_revision` of a migration file; `None` where it has no revision."""
     values: dict[str, str | None] = {}
     for node in ast.parse(path.read_bytes()).body:
         if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):

@@ -7,25 +7,25 @@ from hypothesis import strategies as st
 from service_platform.connection_urls.parts import (
     ConnectionUrlError,
     Host,
-    Parts,
-    decoded,
-    nearest,
+    UrlParts,
+    decode,
     read_hosts,
     read_ports,
     read_query,
+    suggest,
 )
 
 SCHEMES = ("postgresql", "postgres", "postgresql+asyncpg")
 
 
 def test_what_stands_before_the_first_at_sign_is_user_and_password() -> None:
-    parts = Parts.of("postgresql://me:a:b?c#d@one:1,two/shop?sslmode=require", SCHEMES)
+    parts = UrlParts.split("postgresql://me:a:b?c#d@one:1,two/shop?sslmode=require", SCHEMES)
     assert (parts.scheme, parts.user, parts.password) == ("postgresql", "me", "a:b?c#d")
     assert (parts.hosts, parts.path, parts.query) == ("one:1,two", "/shop", "sslmode=require")
 
 
 def test_without_an_at_sign_before_the_path_there_is_no_user() -> None:
-    parts = Parts.of("postgresql://one/shop?user=me@home", SCHEMES)
+    parts = UrlParts.split("postgresql://one/shop?user=me@home", SCHEMES)
     assert (parts.user, parts.hosts, parts.query) == ("", "one", "user=me@home")
 
 
@@ -40,7 +40,7 @@ def test_without_an_at_sign_before_the_path_there_is_no_user() -> None:
 )
 def test_a_url_that_cannot_be_cut_is_refused(text: str, reason: str) -> None:
     with pytest.raises(ConnectionUrlError, match=reason):
-        Parts.of(text, SCHEMES)
+        UrlParts.split(text, SCHEMES)
 
 
 @pytest.mark.parametrize(
@@ -73,13 +73,13 @@ def test_a_port_is_a_number_and_is_not_shown_where_it_is_none(text: str) -> None
 @given(st.text())
 def test_decoding_reads_what_encoding_wrote(text: str) -> None:
     encoded = "".join(f"%{byte:02x}" for byte in text.encode(errors="ignore"))
-    assert decoded(encoded) == text.encode(errors="ignore").decode()
+    assert decode(encoded) == text.encode(errors="ignore").decode()
 
 
 @pytest.mark.parametrize("text", ["%", "100%", "%zz", "a%4"])
 def test_a_percent_sign_begins_a_code(text: str) -> None:
     with pytest.raises(ConnectionUrlError, match="write it as %25"):
-        decoded(text)
+        decode(text)
 
 
 def test_the_last_of_several_values_counts_and_a_plus_is_itself() -> None:
@@ -87,5 +87,5 @@ def test_the_last_of_several_values_counts_and_a_plus_is_itself() -> None:
 
 
 def test_the_nearest_name_is_suggested() -> None:
-    assert nearest("sslmod", ["sslmode", "host"]) == "; did you mean sslmode?"
-    assert nearest("zzz", ["sslmode", "host"]) == ""
+    assert suggest("sslmod", ["sslmode", "host"]) == "; did you mean sslmode?"
+    assert suggest("zzz", ["sslmode", "host"]) == ""

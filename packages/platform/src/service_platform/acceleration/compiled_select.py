@@ -1,4 +1,4 @@
-"""Compiled SELECT statements that the driver can run without SQLAlchemy's execution."""
+"""Takes compiled SELECT statements from SQLAlchemy, for the driver to run them directly."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any

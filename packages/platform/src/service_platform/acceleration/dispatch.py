@@ -1,4 +1,4 @@
-"""Calls compiled endpoints without the middleware stack of FastAPI, which only passes them on.
+"""Calls compiled endpoints without FastAPI's middleware stack where that adds nothing.
 
 A request that succeeds goes through five layers of FastAPI and Starlette that would act on an
 exception, on the body or on spans. Where no layer is the service's own, an endpoint that reads no

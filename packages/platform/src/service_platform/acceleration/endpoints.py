@@ -1,4 +1,4 @@
-"""Calls endpoints whose signature permits it without solving their dependencies anew.
+"""Compiles endpoints, so that their dependencies are not resolved anew for each request.
 
 For every request FastAPI walks the tree of an endpoint's dependencies, asks each function what kind
 it is, each parameter what it is called and may be, makes a response even where nobody sets headers
@@ -90,7 +90,7 @@ class Step(NamedTuple):
     def arguments(
         self, request: Request, response: Response | None, done: list[Any], errors: Errors
     ) -> dict[str, Any] | None:
-        """What to call it with; `None` where some of it is wrong, which `errors` then tell."""
+        """Return the arguments of the call; `None` where some are wrong, added to `errors`."""
         found_before = len(errors)
         missing = False
         values = {**self.constants}
@@ -184,7 +184,7 @@ class CompiledEndpoint:
         return response
 
     def _endpoint_context(self, request: Request) -> EndpointContext:
-        """Where the endpoint is, for the text of an exception."""
+        """Return where the endpoint is, for the text of an exception."""
         context = _extract_endpoint_context(self._steps[-1].call)
         mount = request.scope.get("root_path", "").rstrip("/")
         context["path"] = f"{request.method} {mount}{self._path}"
@@ -269,7 +269,7 @@ def _step(dependant: Dependant, results: tuple[tuple[str | None, int], ...]) -> 
 
 
 def _has_own_handler(request: Request) -> bool:
-    """Whether the application answers a 304 in a way of its own."""
+    """Say whether the application handles a 304 in a way of its own."""
     handlers = request.app.exception_handlers
     return (
         handlers.get(HTTPException) is not handle_http_exception
@@ -279,7 +279,7 @@ def _has_own_handler(request: Request) -> bool:
 
 
 def _preset_response() -> Response:
-    """The response that dependencies and the endpoint set headers and the status of."""
+    """Make the response whose headers and status dependencies and the endpoint may set."""
     response = Response()
     del response.headers["content-length"]
     response.status_code = None  # type: ignore[assignment]

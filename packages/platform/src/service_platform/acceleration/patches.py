@@ -1,4 +1,4 @@
-"""Whether a library has replaced code of FastAPI or Starlette that acceleration goes around.
+"""Finds out whether a library has patched what acceleration bypasses of FastAPI and Starlette.
 
 Monitoring libraries replace functions of the framework to see what passes through them. Where one
 has, every request goes the framework's own way.

@@ -1,4 +1,4 @@
-"""A reader that runs statements SQLAlchemy has compiled on the driver's connection directly."""
+"""Runs reads that SQLAlchemy has compiled on the driver's connection directly."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, TypeVarTuple

@@ -80,7 +80,7 @@ class ResponseCycle(RequestResponseCycle):
             self._head = head
 
     def _line(self, name: bytes, value: bytes) -> bytes:
-        """A header as it stands on the wire; notes what it says of the response's length and end.
+        """Encode and check a header, and note what it says of the response's length and end.
 
         Raises:
             RuntimeError: its name or value has characters that they cannot have.

@@ -1,4 +1,4 @@
-"""The vendored files: addresses that change with their content, so browsers keep them for ever."""
+"""Serves the vendored files, by URLs that change with their content and are cached for ever."""
 
 import gzip
 import hashlib
@@ -38,7 +38,7 @@ def _compressed(name: str) -> tuple[str, bytes]:
 
 
 def asset_path(name: str) -> str:
-    """Where a page finds the file."""
+    """Return the URL path of a file."""
     return ROUTE.format(digest=_compressed(name)[0], name=name)
 
 

@@ -1,4 +1,4 @@
-"""The two pages and the OpenAPI document they show."""
+"""Serves Swagger UI, Redoc and the OpenAPI document they show."""
 
 import hashlib
 from html import escape
@@ -114,7 +114,7 @@ def _redirect_root(app: FastAPI, page: str) -> None:
 
 
 def content_security_policy(issuer: str) -> str:
-    """The policy of the pages: own files only, and log-in at the issuer.
+    """Return the `Content-Security-Policy` of the pages: own files only, and log-in at the issuer.
 
     Swagger UI and Redoc write `style` elements while they run, hence `unsafe-inline` for styles;
     scripts come from files only.

@@ -1,4 +1,4 @@
-"""What connection URLs have in common: how they are cut into parts, and how mistakes are told."""
+"""Splits connection URLs into parts, and says what is wrong with one."""
 
 import difflib
 import re
@@ -21,8 +21,8 @@ class ConnectionUrlError(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
-class Parts:
-    """A URL cut as libpq cuts it: what stands before the first @ is user and password."""
+class UrlParts:
+    """The parts of a URL as libpq splits it: before the first @ are user and password."""
 
     scheme: str
     user: str
@@ -33,8 +33,8 @@ class Parts:
     rest: str
 
     @classmethod
-    def of(cls, text: str, schemes: Iterable[str]) -> Self:
-        """Cut a URL that has one of the schemes.
+    def split(cls, text: str, schemes: Iterable[str]) -> Self:
+        """Split a URL that has one of the schemes.
 
         Raises:
             ConnectionUrlError: with what to change.
@@ -60,14 +60,14 @@ class Parts:
         return cls(scheme, user, password, hosts, slash + path, query, remainder)
 
 
-def decoded(text: str) -> str:
+def decode(text: str) -> str:
     """Decode percent-encoding; a % that begins no code is refused, as by libpq."""
     if _BAD_PERCENT.search(text):
         raise ConnectionUrlError("has a % that begins no code; write it as %25")
     return unquote(text)
 
 
-def read_query(text: str, decode: Callable[[str], str] = decoded) -> dict[str, str]:
+def read_query(text: str, decode: Callable[[str], str] = decode) -> dict[str, str]:
     """Read the query of a URL; the last of several values counts, and a + stands for itself."""
     pairs = [each.partition("=") for each in text.split("&") if each]
     return {decode(name): decode(value) for name, _, value in pairs}
@@ -81,7 +81,7 @@ def read_hosts(text: str) -> tuple[Host, ...]:
         if matched is None:
             raise ConnectionUrlError("has a host that cannot be read; IPv6 stands in brackets")
         ports = read_ports(matched[2] or "")
-        found.append((decoded(matched[1]).strip("[]"), ports[0] if ports else None))
+        found.append((decode(matched[1]).strip("[]"), ports[0] if ports else None))
     return tuple(found)
 
 
@@ -99,7 +99,7 @@ def read_ports(text: str) -> list[int | None]:
     return ports
 
 
-def nearest(name: str, known: Iterable[str]) -> str:
+def suggest(name: str, known: Iterable[str]) -> str:
     """Suggest the known name that is most like a wrong one, as the end of a sentence."""
     found = difflib.get_close_matches(name, sorted(known), 1)
     return f"; did you mean {found[0]}?" if found else ""

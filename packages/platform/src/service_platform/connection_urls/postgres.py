@@ -1,4 +1,4 @@
-"""`postgresql://` URLs as libpq reads them, for asyncpg."""
+"""Parses `postgresql://` URLs as libpq does, for asyncpg."""
 
 import os
 import re
@@ -14,12 +14,12 @@ from urllib.parse import quote, urlencode
 from service_platform.connection_urls.parts import (
     ConnectionUrlError,
     Host,
-    Parts,
-    decoded,
-    nearest,
+    UrlParts,
+    decode,
     read_hosts,
     read_ports,
     read_query,
+    suggest,
 )
 
 SCHEMES: Final = ("postgresql", "postgres", "postgresql+asyncpg")
@@ -107,7 +107,7 @@ class PostgresUrl:
         Raises:
             ConnectionUrlError: it is none, or asks for what cannot be done.
         """
-        parts = Parts.of(text, SCHEMES)
+        parts = UrlParts.split(text, SCHEMES)
         query = _options(parts.query)
         hosts = read_hosts(parts.hosts)
         if query.get("host"):
@@ -122,23 +122,23 @@ class PostgresUrl:
             hosts = tuple((name, ports[0] if ports else None) for name, _ in hosts)
         return cls(
             hosts=hosts,
-            user=query.get("user", decoded(parts.user)),
-            password=query.get("password", decoded(parts.password)),
-            database=query.get("dbname", decoded(parts.path.removeprefix("/"))),
+            user=query.get("user", decode(parts.user)),
+            password=query.get("password", decode(parts.password)),
+            database=query.get("dbname", decode(parts.path.removeprefix("/"))),
             options={name: value for name, value in query.items() if name not in _PLACES},
         )
 
     def __str__(self) -> str:
-        """The URL as it can be shown: no password, no parameters."""
+        """Return the URL without password and parameters, to be shown."""
         return f"postgresql://{self._place('')}"
 
     def text(self) -> str:
-        """The whole URL, password included, for libpq and for other programs."""
+        """Return the whole URL, password included, for libpq and for other programs."""
         query = urlencode(self.options, quote_via=quote)
         return f"postgresql://{self._place(self.password)}{'?' if query else ''}{query}"
 
     def for_role(self, user: str, password: str, database: str) -> Self:
-        """The same server for another role and database."""
+        """Return the URL of another role and database on the same server."""
         return replace(self, user=user, password=password, database=database)
 
     @property
@@ -149,7 +149,7 @@ class PostgresUrl:
         return self.options.get("sslmode") in ENCRYPTED_SSL_MODES
 
     def connect_arguments(self, timeout: float, settings: Mapping[str, str]) -> dict[str, Any]:
-        """The arguments with which `asyncpg.connect` does what the URL asks for.
+        """Return the arguments with which `asyncpg.connect` does what the URL asks for.
 
         Args:
             timeout: seconds to connect, where `connect_timeout` does not say.
@@ -180,7 +180,7 @@ class PostgresUrl:
         return self.options.get("target_session_attrs", "primary") in {"primary", "read-write"}
 
     def socket_options(self) -> list[tuple[int, int, int]]:
-        """What to set on a connection's socket; keep-alive probes are on unless switched off."""
+        """Return the options of a connection's socket: keep-alive, unless it is switched off."""
         if self.options.get("keepalives") == "0":
             return []
         found = [(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)]
@@ -197,7 +197,7 @@ class PostgresUrl:
 
     @property
     def _trusts_system(self) -> bool:
-        """Whether the machine's authorities vouch for the server: said, or no others are named.
+        """Whether the machine's certificate authorities are trusted: asked for, or no others named.
 
         libpq would fail where `verify-full` meets no root.crt; nobody is trusted wrongly by this.
         """
@@ -233,7 +233,7 @@ def _host(name: str) -> str:
 
 
 def _options(text: str) -> dict[str, str]:
-    """The query of a PostgreSQL URL with what other drivers write put into libpq's words."""
+    """Read the query of a PostgreSQL URL, names of other drivers translated to libpq's."""
     query = read_query(text)
     if "database" in query:
         query.setdefault("dbname", query.pop("database"))
@@ -252,7 +252,7 @@ def _options(text: str) -> dict[str, str]:
 
 
 def _usual_roots() -> str:
-    """The authorities that libpq trusts when the URL names none; empty when there are none."""
+    """Return the file of authorities that libpq trusts by default; empty where there is none."""
     usual = Path("~/.postgresql/root.crt").expanduser()
     return os.environ.get("PGSSLROOTCERT") or (str(usual) if usual.exists() else "")
 
@@ -263,7 +263,7 @@ def _check_option(name: str, value: str) -> None:
         raise ConnectionUrlError(f"asks for {name}, which is not supported here; leave it out")
     if name not in known:
         raise ConnectionUrlError(
-            f"has no parameter {name}{nearest(name, known)}; settings of the server go into "
+            f"has no parameter {name}{suggest(name, known)}; settings of the server go into "
             "options=-c%20name%3Dvalue"
         )
     if name in _ONLY and value not in _ONLY[name]:

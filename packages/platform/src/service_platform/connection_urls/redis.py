@@ -1,4 +1,4 @@
-"""`redis://`, `rediss://` and `unix://` URLs as redis-py reads them."""
+"""Parses `redis://`, `rediss://` and `unix://` URLs as redis-py does."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -7,10 +7,10 @@ from urllib.parse import quote, unquote
 
 from service_platform.connection_urls.parts import (
     ConnectionUrlError,
-    Parts,
-    nearest,
+    UrlParts,
     read_hosts,
     read_query,
+    suggest,
 )
 
 SCHEMES: Final = ("redis", "rediss", "unix")
@@ -37,7 +37,7 @@ _SETTINGS: Final[Mapping[str, str]] = {
     "retry_on_error": "the services try again themselves",
     "retry_on_timeout": "the services try again themselves",
 }
-"""Options of redis-py that would change under the services' feet what they rely on."""
+"""Options of redis-py that would change what the services rely on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +68,7 @@ class RedisUrl:
         Raises:
             ConnectionUrlError: it is none, or has an option that cannot be honoured.
         """
-        parts = Parts.of(text, SCHEMES)
+        parts = UrlParts.split(text, SCHEMES)
         _check_options(parts.scheme, parts.query)
         if parts.scheme == "unix":
             if not parts.path.strip("/"):
@@ -93,12 +93,12 @@ class RedisUrl:
         )
 
     def __str__(self) -> str:
-        """The URL as it can be shown: no password, no options."""
+        """Return the URL without password and options, to be shown."""
         user = f"{quote(self.user, safe='')}@" if self.user else ""
         return f"{self.scheme}://{user}{self.rest.partition('?')[0]}"
 
     def text(self) -> str:
-        """The whole URL, password included, with everything escaped that redis-py trips over."""
+        """Return the whole URL, password included, escaped as redis-py needs it."""
         secret = f":{quote(self.password, safe='')}" if self.password else ""
         user = f"{quote(self.user, safe='')}{secret}@" if self.user or secret else ""
         return f"{self.scheme}://{user}{self.rest}"
@@ -114,6 +114,6 @@ def _check_options(scheme: str, text: str) -> None:
         if name in _TLS - known:
             raise ConnectionUrlError(f"has the option {name}, which needs rediss://")
         if name not in known:
-            raise ConnectionUrlError(f"has no option {name}{nearest(name, known)}")
+            raise ConnectionUrlError(f"has no option {name}{suggest(name, known)}")
         if name == "db" and not value.isdigit():
             raise ConnectionUrlError("must name a database by its number: db=0")

@@ -1,4 +1,4 @@
-"""What a service's `migrations/env.py` calls; Alembic executes that file for every command.
+"""Runs Alembic's commands for a service's `migrations/env.py`, which Alembic executes each time.
 
 from items.models import Base
 from service_platform.database.alembic_env import run

@@ -1,4 +1,4 @@
-"""Errors of asyncpg: whether the connection is lost, and what must not be logged of them."""
+"""Classifies errors of asyncpg by whether the connection is lost, and removes values from them."""
 
 from typing import Final
 

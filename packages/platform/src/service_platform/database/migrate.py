@@ -1,4 +1,4 @@
-"""Brings a service's database to the schema its code needs.
+"""Migrates a service's database to the schema its code needs.
 
     python -m service_platform.database.migrate items up --wait 60
     python -m service_platform.database.migrate items status
@@ -92,7 +92,7 @@ async def up(service: str, settings: PlatformSettings) -> Status:
 
 
 async def status(service: str, settings: PlatformSettings) -> Status:
-    """Where the database stands.
+    """Return where the database stands.
 
     Raises:
         MigrationError: with the reason in one sentence.
@@ -133,7 +133,7 @@ def new_revision_id() -> str:
 async def wait_for_database(service: str, settings: PlatformSettings, seconds: float) -> None:
     """Return when the database answers, or after so many seconds in any case.
 
-    Says what it waits for, once for each reason: an init container that only hangs is a riddle.
+    Says what it waits for, once for each reason: an init container that only hangs tells nothing.
     """
     deadline = time.monotonic() + seconds
     engine = make_migration_engine(settings)
@@ -168,7 +168,7 @@ async def _connected(settings: PlatformSettings) -> AsyncIterator[AsyncConnectio
 
 
 def lock_key(service: str) -> int:
-    """The number of a service's advisory lock."""
+    """Return the key of a service's advisory lock."""
     return zlib.crc32(f"migrations of {service}".encode())
 
 
@@ -210,7 +210,7 @@ async def _status(connection: AsyncConnection, migrations: str) -> Status:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command; returns the exit status: 0, 1 for a failure, 3 for a database that is behind."""
+    """Run the command; return 0, 1 for a failure, or 3 for a database that is behind."""
     parser = argparse.ArgumentParser(
         prog="python -m service_platform.database.migrate",
         description="Bring a service's database to the schema its code needs.",

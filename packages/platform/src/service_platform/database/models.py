@@ -1,4 +1,4 @@
-"""What every service's tables have in common: constraint names, column types, id and timestamps.
+"""Declares what all tables have in common: constraint names, column types, id and timestamps.
 
 A service's `models.py` begins with a declarative base of its own, so that the tables of two
 services never meet in one `MetaData`:
@@ -44,7 +44,7 @@ COLUMN_TYPES: Final[dict[Any, Any]] = {
 
 
 def new_metadata() -> MetaData:
-    """An empty collection of tables with the naming convention."""
+    """Make an empty `MetaData` with the naming convention of constraints."""
     return MetaData(naming_convention=NAMING_CONVENTION)
 
 

@@ -1,4 +1,4 @@
-"""A connection pool that serves waiting requests in the order they asked."""
+"""Pools connections, and serves waiting requests in the order they asked."""
 
 import asyncio
 import time

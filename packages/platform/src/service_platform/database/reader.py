@@ -1,4 +1,4 @@
-"""Single read statements without a transaction."""
+"""Runs single SELECT statements without a transaction."""
 
 from collections.abc import Mapping
 from typing import Any, TypeVar, TypeVarTuple

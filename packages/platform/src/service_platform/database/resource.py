@@ -1,4 +1,4 @@
-"""The database of a service as a resource: engine, sessions, reads, and whether it is usable."""
+"""Holds the database of a service: engine, sessions, reads, and its health check."""
 
 import asyncio
 import random
@@ -171,7 +171,7 @@ class Database:
             attempt += 1
 
     def pool_usage(self) -> tuple[int, int]:
-        """Connections in use and the most there may be."""
+        """Return how many connections are in use, and the most there may be."""
         pool = self._pool
         return pool.checkedout(), pool.size() + max(pool._max_overflow, 0)  # noqa: SLF001
 
@@ -183,7 +183,7 @@ class Database:
         return pool
 
     async def _server_state(self) -> tuple[str | None, bool]:
-        """The schema's revision, and whether the server is a standby."""
+        """Ask for the schema's revision, and whether the server is a standby."""
         used, limit = self.pool_usage()
         if used < limit:
             row = await self.reader.one_or_none(self._state)

@@ -1,4 +1,4 @@
-"""Rows as named tuples, so that the type checker knows every column.
+"""Converts rows to named tuples, so that the type checker knows every column.
 
 A repository declares one `NamedTuple` for each shape of row it returns, with the columns beside it:
 

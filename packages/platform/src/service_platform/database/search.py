@@ -1,4 +1,4 @@
-"""Full-text search by word prefixes with a GIN index; no PostgreSQL extension is needed.
+"""Searches full text by word prefixes with a GIN index; no PostgreSQL extension is needed.
 
     class Item(Base):
         words: Mapped[str] = tsvector_of("name", "description")

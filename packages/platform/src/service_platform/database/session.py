@@ -1,4 +1,4 @@
-"""What a route asks for: a unit of work, single reads, or the database itself.
+"""Dependencies of routes: a session in a transaction, single reads, or the database itself.
 
 WebSocket endpoints may ask, too.
 """
@@ -14,20 +14,20 @@ from service_platform.database.reader import Reader
 from service_platform.database.resource import Database
 
 
-async def the_database(connection: HTTPConnection) -> Database:
-    """The application's database."""
+async def get_database(connection: HTTPConnection) -> Database:
+    """Return the application's database."""
     database: Database = connection.app.state.database
     return database
 
 
-async def the_reader(connection: HTTPConnection) -> Reader:
-    """The application's reader."""
+async def get_reader(connection: HTTPConnection) -> Reader:
+    """Return the application's reader."""
     reader: Reader = connection.app.state.database.reader
     return reader
 
 
-async def unit_of_work(connection: HTTPConnection) -> AsyncIterator[AsyncSession]:
-    """A session, committed when the endpoint returns and rolled back when it fails.
+async def get_session(connection: HTTPConnection) -> AsyncIterator[AsyncSession]:
+    """Open a session, committed when the endpoint returns and rolled back when it fails.
 
     The commit comes before the response is sent: a client that has seen a 201 can rely on it, and
     a commit that fails is answered as an error.
@@ -38,13 +38,13 @@ async def unit_of_work(connection: HTTPConnection) -> AsyncIterator[AsyncSession
         await session.commit()
 
 
-TheDatabase = Annotated[Database, Depends(the_database)]
+TheDatabase = Annotated[Database, Depends(get_database)]
 """For `await database.run(work)`, which runs a unit of work again after a deadlock."""
 
-DbReader = Annotated[Reader, Depends(the_reader)]
+DbReader = Annotated[Reader, Depends(get_reader)]
 """Single reads without a transaction."""
 
-DbSession = Annotated[AsyncSession, Depends(unit_of_work, scope="function")]
+DbSession = Annotated[AsyncSession, Depends(get_session, scope="function")]
 """One transaction for the request, opened by its first statement."""
 
 __all__ = ["DbReader", "DbSession", "TheDatabase"]

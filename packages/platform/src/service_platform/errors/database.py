@@ -1,4 +1,4 @@
-"""Database errors as problems: what the caller can correct, what is worth another try.
+"""Turns database errors into problems: what the caller can correct, what is worth another try.
 
 PostgreSQL says by SQLSTATE what happened (PostgreSQL manual, appendix A). Nothing of its message
 reaches the caller: it names tables and quotes values.
@@ -82,7 +82,7 @@ def on_violation(
 
 
 def database_problem(error: SQLAlchemyError) -> Problem | None:
-    """The answer to a failed database operation.
+    """Return the problem of a failed database operation.
 
     Returns:
         `None` where the fault is the service's own (wrong SQL, missing table, missing value): it
@@ -103,7 +103,7 @@ def database_problem(error: SQLAlchemyError) -> Problem | None:
 
 
 def sqlstate(error: SQLAlchemyError) -> str | None:
-    """PostgreSQL's code for what happened, `None` when the server was not even asked."""
+    """Return the SQLSTATE of an error, `None` when the server was not even asked."""
     driver_error = _driver_error(error)
     state = getattr(driver_error, "sqlstate", None)
     return state if isinstance(state, str) else None
@@ -124,13 +124,13 @@ def can_run_again(error: SQLAlchemyError) -> bool:
 
 
 def violated_constraint(error: SQLAlchemyError) -> str | None:
-    """Name of the constraint that refused a change."""
+    """Return the name of the constraint that refused a change."""
     name = getattr(_driver_error(error), "constraint_name", None)
     return name if isinstance(name, str) else None
 
 
 def _driver_error(error: SQLAlchemyError) -> BaseException | None:
-    """The driver's exception; SQLAlchemy's adapter carries it as the cause of `orig`."""
+    """Return the driver's exception, which SQLAlchemy's adapter has as the cause of `orig`."""
     if not isinstance(error, DBAPIError):
         return None
     return getattr(error.orig, "__cause__", None) or error.orig
@@ -156,7 +156,7 @@ def _violation(error: DBAPIError, state: str) -> Problem | None:
 
 
 def _data_problem(error: DBAPIError) -> Problem | None:
-    """A value that does not fit its column is the caller's; one of a wrong type is our mistake.
+    """Blame the caller for a value that does not fit its column, not for one of a wrong type.
 
     The driver refuses both before it asks the server, with the reason as the cause.
     """
@@ -166,7 +166,7 @@ def _data_problem(error: DBAPIError) -> Problem | None:
 
 
 def _client_side_problem(error: DBAPIError) -> Problem | None:
-    """The connection was found closed before the server was asked."""
+    """Return 503 where the connection was found closed before the server was asked."""
     return ServiceUnavailable() if error.connection_invalidated else None
 
 

@@ -1,4 +1,4 @@
-"""Exception handlers: every exception that reaches the application becomes a problem response.
+"""Handles exceptions: every one that reaches the application becomes a problem response.
 
 A service may register handlers of its own for any exception or status; they win.
 """
@@ -183,7 +183,7 @@ def _phrase(status: int) -> str:
 
 
 def _allow(connection: HTTPConnection, named: str) -> str:
-    """Every method of the path: the router names those of the first route that has it."""
+    """Return every method of the path: the router names those of the first route that has it."""
     context: RequestContext = connection.scope[SCOPE_KEY]
     allowed = context.allowed_methods
     others = sorted({each.strip() for each in named.split(",")} - {"", *allowed})
@@ -203,7 +203,7 @@ def from_validation_error(connection: HTTPConnection, error: RequestValidationEr
 
 
 def _wanted_media_type(connection: HTTPConnection, body: object) -> str | None:
-    """What the body should have been, where its media type is why it could not be read.
+    """Return what the body should have been, where its media type is why it could not be read.
 
     FastAPI passes on as bytes what is not declared to be JSON, and finds no form in other types.
     """
@@ -245,7 +245,7 @@ def _length_of_text(kind: str, context: Mapping[str, Any]) -> tuple[str, str]:
 
 
 def _pointer(location: list[str]) -> str | None:
-    """JSON Pointer into the body as a URI fragment (RFC 6901, section 6)."""
+    """Return the JSON Pointer into the body as a URI fragment (RFC 6901, section 6)."""
     if not location or location[0] != "body":
         return None
     parts = (part.replace("~", "~0").replace("/", "~1") for part in location[1:])

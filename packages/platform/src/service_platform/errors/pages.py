@@ -1,4 +1,4 @@
-"""Documentation of every problem `type`, made from the registry: `/problems` and one page each."""
+"""Serves the documentation of problem types, made from the registry: `/problems`, a page each."""
 
 import inspect
 from html import escape
@@ -18,7 +18,7 @@ _PAGE = """<!doctype html>
 
 
 def problem_routes() -> list[Route]:
-    """The routes that serve the pages."""
+    """Return the routes that serve the pages."""
     return [
         Route("/problems", _index, methods=["GET"], include_in_schema=False),
         Route("/problems/{slug}", _page, methods=["GET"], include_in_schema=False),

@@ -217,7 +217,7 @@ def _openapi_response(problems: Sequence[type[Problem]]) -> dict[str, Any]:
 
 
 def _example(problem: type[Problem]) -> dict[str, Any]:
-    """An example of the OpenAPI document: what the problem says without a message of its own."""
+    """Return the example in OpenAPI: what the problem says without a message of its own."""
     value: dict[str, Any] = {
         "type": problem.uri(PROBLEMS_PATH),
         "title": problem.title,

@@ -21,7 +21,7 @@ from service_platform.identity.errors import KeysUnavailable
 from service_platform.identity.jwk_set import VerificationKey, parse_jwk_set
 from service_platform.logging import get_logger
 from service_platform.resources import HealthCheckError
-from service_platform.tls import trusted_for
+from service_platform.tls import ssl_context_for
 
 JWKS_PATH: Final = "/.well-known/jwks.json"
 DEFAULT_MAX_AGE: Final = 300.0
@@ -95,7 +95,7 @@ class JwksClient:
             timeout=FETCH_TIMEOUT_SECONDS,
             follow_redirects=False,
             trust_env=False,
-            verify=trusted_for(self._url),
+            verify=ssl_context_for(self._url),
             transport=self._transport,
             headers={"accept": "application/jwk-set+json, application/json"},
         )

@@ -13,7 +13,7 @@ from service_platform.errors import ServiceUnavailable
 from service_platform.identity.dependencies import TOKEN_PATH
 from service_platform.logging import get_logger
 from service_platform.settings import PlatformSettings
-from service_platform.tls import trusted_for
+from service_platform.tls import ssl_context_for
 
 REFRESH_AHEAD: Final = 0.75
 """Part of a token's lifetime after which a new one is fetched, while calls use the old one."""
@@ -116,7 +116,7 @@ class ServiceTokens:
                 timeout=TIMEOUT_SECONDS,
                 follow_redirects=False,
                 trust_env=False,
-                verify=trusted_for(self._url),
+                verify=ssl_context_for(self._url),
                 transport=self._transport,
             ) as http,
         ):

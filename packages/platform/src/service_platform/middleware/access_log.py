@@ -1,4 +1,4 @@
-"""The access log: one event a request or WebSocket, by OpenTelemetry's semantic conventions."""
+"""Writes the access log: an event a request or WebSocket, by OpenTelemetry's conventions."""
 
 import logging as standard_logging
 import time
@@ -65,7 +65,7 @@ class AccessLog:
 
 
 def _event(name: str, context: RequestContext, level: str) -> dict[str, Any]:
-    """What both events have. The query string is left out: callers put secrets into it."""
+    """Make what both events have. The query string is left out: callers put secrets into it."""
     event: dict[str, Any] = {
         "timestamp": time.time(),
         "level": level,

@@ -175,7 +175,7 @@ class AdmissionMiddleware:
         await self._app(scope, receive, send)
 
     def _may_call(self, match: RouteMatch[RouteInfo], scope: Scope) -> bool:
-        """Whether a compiled endpoint does all that FastAPI's request handler would do now."""
+        """Say whether a compiled endpoint does all that FastAPI's request handler would do now."""
         return (
             match.info.compiled is not None
             and match.is_full
@@ -272,7 +272,7 @@ async def _may_send_message(
 
 
 def _first_segment(path: str) -> str:
-    """What stands before the second slash, without a line feed that a `$` would overlook."""
+    """Return what is before the second slash, without a line feed that a `$` would overlook."""
     return path[1:].partition("/")[0].removesuffix("\n")
 
 
@@ -281,7 +281,7 @@ def _path_of(route: RouteContext) -> str | None:
 
 
 def _without_body(send: Send) -> Send:
-    """`send` for a HEAD request: the headers of GET and no content (RFC 9110, section 9.3.2)."""
+    """Return a `send` for HEAD: the headers of GET and no content (RFC 9110, section 9.3.2)."""
 
     async def send_headers_only(message: Message) -> None:
         if message["type"] == "http.response.body":

@@ -1,4 +1,4 @@
-"""Compressed responses, and which codings a client accepts (RFC 9110, section 12.5.3)."""
+"""Compresses responses where the client accepts it (RFC 9110, section 12.5.3)."""
 
 import re
 from collections.abc import Callable

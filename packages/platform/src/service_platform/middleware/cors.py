@@ -1,4 +1,4 @@
-"""Cross-origin requests of browsers (Fetch standard, CORS protocol)."""
+"""Answers cross-origin requests of browsers (Fetch standard, CORS protocol)."""
 
 import re
 from collections.abc import Sequence

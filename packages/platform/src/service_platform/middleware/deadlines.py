@@ -1,4 +1,4 @@
-"""Time limits of requests, kept by one timer a process instead of one a request.
+"""Keeps the time limits of requests, by one timer a process instead of one a request.
 
 The limit is the time until the response starts; a stream, a download or a background task may then
 take as long as it needs. `@timeout` sets the limit of one route.

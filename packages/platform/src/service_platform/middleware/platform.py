@@ -138,7 +138,7 @@ class PlatformMiddleware:
             current.reset(reset)
 
     def _current_task(self) -> "asyncio.Task[object] | None":
-        """The task of this request, `None` on another event loop than asyncio's.
+        """Return the task of this request, `None` on another event loop than asyncio's.
 
         Asking for the running loop is a system call on Python 3.11, so it is asked once.
         """

@@ -1,4 +1,4 @@
-"""Client address, scheme, host and path prefix behind proxies (`X-Forwarded-*`).
+"""Reads client address, scheme, host and path prefix from proxies (`X-Forwarded-*`).
 
 Forwarded headers count only from trusted networks. What they say is put into the ASGI scope, so
 that `request.client`, `request.url`, `url_for` and `root_path` are right for everything inside.
@@ -129,7 +129,7 @@ def _put_prefix(scope: Scope, prefix: str) -> None:
 
 
 def _parse(hop: str) -> str | None:
-    """An address as proxies write it, with or without brackets and port."""
+    """Parse an address as proxies write it, with or without brackets and port."""
     text = hop.strip('"')
     if text.startswith("["):
         text = text[1:].split("]", 1)[0]

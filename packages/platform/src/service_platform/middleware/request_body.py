@@ -1,4 +1,4 @@
-"""What arrives of a request's body, and the rest of one that was refused for its size.
+"""Notes how a request's body ends, and discards the rest of one that is too large.
 
 The limit itself is FastAPI's `max_body_size`, of the application (`MAX_BODY_BYTES`), a router or a
 route.

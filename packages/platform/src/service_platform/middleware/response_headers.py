@@ -1,4 +1,4 @@
-"""Response headers that the platform adds where a route has not set them itself.
+"""Merges the response headers of the platform with those of a route, which win.
 
 What a route sets wins, whatever it is. `Vary` is the exception: its values are merged, because
 every layer adds what it looked at (RFC 9110, section 12.5.5).

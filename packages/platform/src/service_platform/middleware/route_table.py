@@ -121,7 +121,7 @@ class RouteTable(Generic[T]):
     def _descend(
         self, entry: _Entry[T], scope: Scope, child_scope: Scope, *, is_full: bool
     ) -> RouteMatch[T]:
-        """The match of an entry, or of the route in the application that it mounts."""
+        """Return the match of an entry, or of the route in the application that it mounts."""
         if entry.children is None:
             return RouteMatch(is_full, entry.path, entry.info, child_scope, is_nested=False)
         inner_scope = {**scope, **child_scope}
@@ -132,7 +132,7 @@ class RouteTable(Generic[T]):
         return inner._replace(is_nested=True)
 
     def _current_version(self) -> list[int]:
-        """What changes when a route is added, to a router that is included already as well."""
+        """Return what changes when a route is added, also to a router that is included already."""
         return [
             len(self._routes),
             *[router._get_routes_version() for router in self._routers],  # noqa: SLF001 - as FastAPI

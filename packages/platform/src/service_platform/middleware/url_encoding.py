@@ -1,4 +1,4 @@
-"""URLs must be UTF-8 once their percent-encoding is taken away (RFC 3986, section 2.5).
+"""Refuses URLs whose percent-encoding is not UTF-8 (RFC 3986, section 2.5).
 
 Without this, frameworks put U+FFFD for what is none: a search finds something else, a name is
 stored that nobody sent.

@@ -1,4 +1,4 @@
-"""WebSockets: token, `Origin`, rate limit of messages, metrics and access log (RFC 6455).
+"""Serves WebSockets: token, `Origin`, rate limit of messages, metrics, access log (RFC 6455).
 
 A browser cannot set `Authorization` for a WebSocket. It offers the token as a subprotocol behind
 the name `bearer`, which is taken out before the application sees it:
@@ -88,7 +88,7 @@ class WebSocketLayer:
             self._record(context, connection)
 
     def _may_connect(self, context: RequestContext) -> bool:
-        """Whether the page that opens the WebSocket is of the service itself or allowed by CORS.
+        """Check the `Origin`: a page of the service itself, or one that CORS allows.
 
         Browsers send cookies along and read every message, whatever the page (cross-site WebSocket
         hijacking). Other clients send no `Origin`.

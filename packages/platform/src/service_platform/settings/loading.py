@@ -36,7 +36,7 @@ def load_settings(settings_class: type[S], **overrides: Any) -> S:
 
 
 def explain(errors: Sequence[Any]) -> list[str]:
-    """One line for each wrong setting: the variable's name and what it must be."""
+    """Make a line for each wrong setting: the variable's name and what it must be."""
     lines = []
     for error in errors:
         name = str(error["loc"][0]).upper() if error["loc"] else "settings"

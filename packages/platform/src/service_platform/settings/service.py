@@ -87,7 +87,7 @@ class ServiceSettings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """A mounted secret wins over a variable: whoever can mount it owns the deployment."""
+        """Let a mounted secret win over a variable: whoever can mount it owns the deployment."""
         del file_secret_settings
         told = {**dotenv_settings(), **env_settings(), **init_settings()}
         directory = Path(str(told.get("secrets_dir") or cls.model_fields["secrets_dir"].default))

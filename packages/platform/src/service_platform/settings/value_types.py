@@ -8,7 +8,7 @@ from pydantic_settings import NoDecode
 
 
 def _split_list(value: object) -> object:
-    """A JSON array or a comma-separated list."""
+    """Split a comma-separated list; a JSON array is read as such."""
     if not isinstance(value, str):
         return value
     text = value.strip()
