@@ -46,7 +46,7 @@ cd clone
 ./dev status
 ./dev demo
 ./dev down
-./dev test packages/platform/tests/test_settings.py services/items/tests/test_preconditions.py
+./dev test services/items/tests/test_preconditions.py
 """
 
 
