@@ -203,3 +203,10 @@ def test_a_refused_head_is_read_up_to_a_limit() -> None:
     head = b"G" * 99 + b" /" + b"x" * 999 + b" HTTP/1.1\r\n" + b"x: y\r\n" * 999
     method, path, headers = read_leniently(head)
     assert (len(method), len(path), len(headers)) == (32, 256, 99)
+
+
+@pytest.mark.parametrize("space", [b" ", b"\t", b" \t "])
+def test_white_space_around_a_value_is_no_part_of_it(space: bytes) -> None:
+    head = b"GET / HTTP/1.1\r\nhost:%bexample%b\r\nx-name:%ba b%b\r\n\r\n" % ((space,) * 4)
+    assert dict(HeadParser().parse(head).headers)[b"host"] == b"example"
+    assert dict(HeadParser().parse(head).headers)[b"x-name"] == b"a b"

@@ -110,7 +110,8 @@ class HeadParser:
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Take a header field."""
-        name = name.lower()
+        # llhttp leaves white space after a value, which is no part of it (RFC 9110, section 5.5).
+        name, value = name.lower(), value.rstrip(b" \t")
         self._headers.append((name, value))
         if name in _FRAMING:
             self._framing.append((name, value))
