@@ -25,6 +25,20 @@ from service_testing.services import client_of, started
 from service_testing.tokens import TestTokens
 
 
+class Clock:
+    """A clock that stands still until a test sets it.
+
+    Attributes:
+        now: what it shows, in seconds.
+    """
+
+    def __init__(self, now: float = 1_000.0) -> None:
+        self.now = now
+
+    def __call__(self) -> float:
+        return self.now
+
+
 class Issuer:
     """An HTTP server in the place of auth.
 
@@ -77,6 +91,11 @@ class Issuer:
     def stop(self) -> None:
         self._server.shutdown()
         self._server.server_close()
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Callable
 
 import httpx2
 import pytest
-from packages.platform.tests.identity.conftest import Issuer, guarded_routes
+from packages.platform.tests.identity.conftest import Clock, Issuer, guarded_routes
 
 from service_platform.app import create_app
 from service_platform.identity import JwksClient, KeysUnavailable, TokenVerifier
@@ -18,19 +18,6 @@ from service_platform.resources import HealthCheckError
 from service_platform.settings import PlatformSettings
 from service_testing.services import client_of, started
 from service_testing.tokens import TestTokens, new_key
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 1_000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
 
 
 @pytest.fixture

@@ -6,24 +6,11 @@ from collections.abc import AsyncIterator, Callable
 
 import orjson
 import pytest
-from packages.platform.tests.identity.conftest import Issuer
+from packages.platform.tests.identity.conftest import Clock, Issuer
 
 from service_platform.errors import ServiceUnavailable
 from service_platform.identity import ServiceTokens
 from service_platform.settings import PlatformSettings
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 1_000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
 
 
 @pytest.fixture

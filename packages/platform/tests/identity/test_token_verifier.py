@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from packages.platform.tests.identity.conftest import Clock
 
 from service_platform.errors import Unauthorized
 from service_platform.identity import TokenVerifier
@@ -24,14 +25,6 @@ class Keys:
     async def key(self, identifier: str) -> Any:
         self.asked += 1
         return self.tokens._key
-
-
-class Clock:
-    def __init__(self, now: float) -> None:
-        self.now = now
-
-    def __call__(self) -> float:
-        return self.now
 
 
 Make = Callable[..., TokenVerifier]
