@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 
 import asyncpg
 import pytest
+from packages.platform.tests.database.forwarding import Forwarding
 from prometheus_client import REGISTRY
 from shop.models import Product
 from sqlalchemy import bindparam, func, insert, literal, select, text, update
@@ -69,45 +70,22 @@ async def write(database: Database, *, keep: bool) -> None:
         await (session.commit() if keep else session.rollback())
 
 
-class FailingStatements:
+class FailingStatements(Forwarding):
     """Passes everything on to a server, but for statements that fail there in their stead."""
 
     def __init__(self, server: LocalPostgres) -> None:
-        self._server = server
+        super().__init__(server)
         self._failing: re.Pattern[bytes] | None = None
-        self._copying: list[asyncio.Task[None]] = []
-
-    async def __aenter__(self) -> "FailingStatements":
-        self._listener = await asyncio.start_server(self._forward, "127.0.0.1", 0)
-        self.port: int = self._listener.sockets[0].getsockname()[1]
-        return self
-
-    async def __aexit__(self, *exc: object) -> None:
-        self._listener.close()
-        for each in self._copying:
-            each.cancel()
-        await asyncio.gather(*self._copying, return_exceptions=True)
 
     def fail_next(self, statement: str) -> None:
         """The next time, the server gets a statement that fails."""
         self._failing = re.compile(rb"Q....%b[^\0]*\0" % statement.encode(), re.DOTALL)
 
-    async def _forward(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        up = await asyncio.open_connection("127.0.0.1", self._server.port)
-        self._copying += [
-            asyncio.create_task(self._copy(reader, up[1])),
-            asyncio.create_task(self._copy(up[0], writer)),
-        ]
-
-    async def _copy(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            while data := await reader.read(65_536):
-                if self._failing is not None and self._failing.match(data):
-                    data = self._failing.sub(DIVISION_BY_ZERO, data)
-                    self._failing = None
-                writer.write(data)
-        finally:
-            writer.close()
+    def passed_on(self, data: bytes) -> bytes:
+        if self._failing is not None and self._failing.match(data):
+            data = self._failing.sub(DIVISION_BY_ZERO, data)
+            self._failing = None
+        return data
 
 
 @pytest.mark.parametrize("statement", ["BEGIN", "COMMIT", "ROLLBACK"])

@@ -3,6 +3,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import pytest
+from packages.platform.tests.database.forwarding import Forwarding
 from prometheus_client import REGISTRY
 from pydantic import SecretStr
 from shop.models import Product
@@ -182,7 +183,7 @@ async def test_reads_in_flight_survive_a_restart(
     await asyncio.gather(*readers, return_exceptions=True)
 
 
-class LastWords:
+class LastWords(Forwarding):
     """Passes everything on to a server; says to clients what a server says before it goes.
 
     The real one then closes the sockets, one after the other, in microseconds. Here the oldest
@@ -191,43 +192,12 @@ class LastWords:
 
     FIELDS = b"SFATAL\0VFATAL\0C57P01\0Mterminating connection\0\0"
 
-    def __init__(self, server: LocalPostgres) -> None:
-        self._server = server
-        self._clients: list[asyncio.StreamWriter] = []
-        self._copying: list[asyncio.Task[None]] = []
-
-    async def __aenter__(self) -> "LastWords":
-        self._listener = await asyncio.start_server(self._forward, "127.0.0.1", 0)
-        self.port: int = self._listener.sockets[0].getsockname()[1]
-        return self
-
-    async def __aexit__(self, *exc: object) -> None:
-        self._listener.close()
-        for each in self._copying:
-            each.cancel()
-        await asyncio.gather(*self._copying, return_exceptions=True)
-
     def say(self) -> None:
         clients, self._clients = self._clients, []
         for each in clients:
             each.write(b"E" + (len(self.FIELDS) + 4).to_bytes(4, "big") + self.FIELDS)
         for each in clients[1:]:
             each.close()
-
-    async def _forward(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        up = await asyncio.open_connection("127.0.0.1", self._server.port)
-        self._clients.append(writer)
-        self._copying += [
-            asyncio.create_task(self._copy(reader, up[1])),
-            asyncio.create_task(self._copy(up[0], writer)),
-        ]
-
-    async def _copy(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            while (data := await reader.read(65_536)) and not writer.is_closing():
-                writer.write(data)
-        finally:
-            writer.close()
 
 
 async def test_connections_that_are_about_to_be_closed_are_replaced(
