@@ -89,6 +89,8 @@ PROMETHEUS_3_PROTOBUF = (
         ("application/openmetrics-text", OPEN_METRICS),
         ("Application/OpenMetrics-Text ; Version=1.0.0", f"{OPEN_METRICS}; escaping=underscores"),
         ("text/plain;version=1.0.0", f"{TEXT.replace('0.0.4', '1.0.0')}; escaping=underscores"),
+        ("text/plain;q=0.5, application/openmetrics-text", OPEN_METRICS),
+        ("application/openmetrics-text;q=0", TEXT),
         # what is liked less, not at all, or cannot be written
         ("text/plain, application/openmetrics-text;q=0.5", TEXT),
         ("application/openmetrics-text;q=0, */*;q=0.1", TEXT),
