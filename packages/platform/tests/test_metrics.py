@@ -112,7 +112,7 @@ async def test_openmetrics_has_the_same_metrics(client: httpx2.AsyncClient) -> N
     response = await client.get("/metrics", headers={"accept": PROMETHEUS_3})
     assert response.headers["content-type"] == f"{OPEN_METRICS}; escaping=allow-utf-8"
     assert "accept" in response.headers["vary"].lower()
-    families = {family.name: family for family in open_metrics(response.text)}
+    families = {family.name: family for family in open_metrics(response.text)}  # type: ignore[no-untyped-call]
     assert families[NAME].type == "histogram"
     counter = families["log_lines_dropped"]
     assert counter.type == "counter"
@@ -144,7 +144,7 @@ async def test_an_observation_of_a_recorded_trace_leads_to_it(client: httpx2.Asy
     shown = (await client.get("/metrics", headers={"accept": PROMETHEUS_3})).text
     found = [
         (sample.labels["le"], sample.exemplar)
-        for family in open_metrics(shown)
+        for family in open_metrics(shown)  # type: ignore[no-untyped-call]
         for sample in family.samples
         if sample.exemplar is not None and sample.labels["route"] == "/traced"
     ]

@@ -1,7 +1,9 @@
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable
 
 import pytest
+from prometheus_client import REGISTRY
 from sqlalchemy import event, func, literal, select
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
@@ -20,14 +22,14 @@ async def connect(database_url: str) -> AsyncIterator[Connect]:
     """Makes databases whose pool has room for one connection and no hurry."""
     made: list[Database] = []
 
-    def connect(url: str = database_url, **settings: object) -> Database:
+    def connect(url: str = database_url, name: str = "database", **settings: object) -> Database:
         chosen = PlatformSettings(
             _env_file=None,
             environment="test",
             database_url=url,
             **{"database_pool_size": 1, "database_pool_timeout_seconds": 60, **settings},  # type: ignore[arg-type]
         )
-        made.append(Database(chosen, migrations="shop.migrations"))
+        made.append(Database(chosen, migrations="shop.migrations", name=name))
         return made[-1]
 
     yield connect
@@ -122,3 +124,62 @@ async def test_patience_ends(connect: Connect) -> None:
             await database.reader.scalar(ONE)
     assert await database.reader.scalar(ONE) == 1
     assert database.pool_usage() == (0, 1)
+
+
+def waits_of(pool: str) -> tuple[float, float]:
+    """Returns how many requests waited for a connection, and for how long in all."""
+    found = (
+        REGISTRY.get_sample_value(f"database_pool_wait_seconds_{suffix}", {"pool": pool})
+        for suffix in ("count", "sum")
+    )
+    count, total = (value or 0.0 for value in found)
+    return count, total
+
+
+async def test_the_time_in_the_line_is_measured_whatever_ends_it(connect: Connect) -> None:
+    database = connect(name="waits", database_pool_timeout_seconds=30)
+    async with database.engine.connect():
+        served = asyncio.create_task(database.reader.scalar(ONE))
+        cancelled = asyncio.create_task(database.reader.scalar(ONE))
+        await asyncio.sleep(0.05)
+        began = time.monotonic()
+        cancelled.cancel()
+        await asyncio.wait([cancelled])
+        assert waits_of("waits")[0] == 1
+        await asyncio.sleep(0.05)
+        waited = time.monotonic() - began
+    assert await served == 1
+    count, total = waits_of("waits")
+    assert count == 2
+    assert total >= waited
+
+
+async def test_who_gives_up_has_waited(connect: Connect) -> None:
+    database = connect(name="gives_up", database_pool_timeout_seconds=0.05)
+    async with database.engine.connect():
+        with pytest.raises(PoolTimeout):
+            await database.reader.scalar(ONE)
+    count, total = waits_of("gives_up")
+    assert count == 1
+    assert total >= 0.04
+
+
+async def test_a_free_connection_and_room_for_one_are_no_wait(connect: Connect) -> None:
+    database = connect(name="free", database_pool_size=2)
+    async with database.engine.connect(), database.engine.connect():
+        pass
+    await database.reader.scalar(ONE)
+    await database.run(lambda session: session.execute(ONE))
+    assert waits_of("free") == (0, 0)
+
+
+async def test_a_pool_keeps_its_label_when_its_connections_are_disposed_of(
+    connect: Connect,
+) -> None:
+    database = connect(name="disposed")
+    await database.engine.dispose()
+    async with database.engine.connect():
+        waiting = asyncio.create_task(database.reader.scalar(ONE))
+        await asyncio.sleep(0.02)
+    assert await waiting == 1
+    assert waits_of("disposed")[0] == 1

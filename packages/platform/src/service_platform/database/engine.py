@@ -1,6 +1,6 @@
 """Makes SQLAlchemy engines: a connection pool sized by the settings, or one for migrations."""
 
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from prometheus_client import Gauge
 from sqlalchemy import Engine, event
@@ -56,6 +56,7 @@ def make_engine(
         pool_use_lifo=True,
         echo=settings.debug,
     )
+    cast("FairQueuePool", engine.pool).label = name
     pool_limit.labels(name).set(settings.database_pool_size + settings.database_max_overflow)
     event.listen(engine.sync_engine, "connect", connector.finished)
     event.listen(engine.sync_engine, "checkout", _refuse_closed)

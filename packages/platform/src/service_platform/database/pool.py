@@ -3,9 +3,10 @@
 import asyncio
 import time
 from collections import deque
-from typing import Any, Final, Literal, TypeVar
+from typing import Any, Final, Literal, TypeVar, cast
 
 import asyncpg
+from prometheus_client import Histogram
 from sqlalchemy.exc import InvalidRequestError, MissingGreenlet
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.pool import AsyncAdaptedQueuePool, ConnectionPoolEntry, PoolProxiedConnection
@@ -21,6 +22,13 @@ CHECKOUT_ATTEMPTS: Final = 3
 SERVER_FULL_SECONDS: Final = 1.0
 """How long a pool with open connections makes no new ones after the server refused one."""
 
+wait_seconds = Histogram(
+    "database_pool_wait_seconds",
+    "Time that requests waited for a connection because all were in use, whether they got one or "
+    "gave up. Those that found one free or room for another are not in it.",
+    ("pool",),
+    buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0),
+)
 
 LOST_AT_CHECKOUT: Final = (
     asyncpg.PostgresError,
@@ -172,7 +180,12 @@ class FairQueuePool(AsyncAdaptedQueuePool):
     A connection that could not be opened or was closed for good makes room for another: the first
     waiter opens it instead of waiting for one that nobody will check in. When the server has no
     connection left for this pool, requests wait for those the pool has.
+
+    Attributes:
+        label: of the pool in the metrics.
     """
+
+    label = "database"
 
     _queue_class: type[QueueCommon[ConnectionPoolEntry]] = ConnectionQueue
     _pool: ConnectionQueue[ConnectionPoolEntry]
@@ -206,6 +219,12 @@ class FairQueuePool(AsyncAdaptedQueuePool):
                 last = error
         raise DatabaseUnavailableError("connection_lost") from last
 
+    def recreate(self) -> "FairQueuePool":
+        """Make the pool that takes over when this one is disposed of."""
+        pool = cast("FairQueuePool", super().recreate())
+        pool.label = self.label
+        return pool
+
     def replace_all(self) -> None:
         """Let every connection that is open now be replaced before it is used again."""
         self._invalidate_time = time.time()
@@ -214,23 +233,30 @@ class FairQueuePool(AsyncAdaptedQueuePool):
         """Take an idle connection, open a new one where there is room, or wait."""
         deadline = time.monotonic() + self._timeout
         was_first = False
-        while True:
-            if not self._pool.empty():
-                return self._pool.get_nowait()
-            if self._may_open() and self._inc_overflow():
+        waiting_since: float | None = None
+        try:
+            while True:
+                if not self._pool.empty():
+                    return self._pool.get_nowait()
+                if self._may_open() and self._inc_overflow():
+                    try:
+                        return self._open()
+                    except TooManyConnectionsError:
+                        if not self._has_open_connections():
+                            raise
+                        if not self._pool.empty():  # one was checked in meanwhile
+                            continue
+                now = time.monotonic()
+                waiting_since = waiting_since or now
                 try:
-                    return self._open()
-                except TooManyConnectionsError:
-                    if not self._has_open_connections():
-                        raise
-                    if not self._pool.empty():  # one was checked in meanwhile
-                        continue
-            try:
-                return self._pool.wait(deadline - time.monotonic(), first=was_first)
-            except CapacityAvailable:
-                was_first = True
-            except Empty:
-                raise self._pool_timeout() from None
+                    return self._pool.wait(deadline - now, first=was_first)
+                except CapacityAvailable:
+                    was_first = True
+                except Empty:
+                    raise self._pool_timeout() from None
+        finally:
+            if waiting_since is not None:
+                wait_seconds.labels(self.label).observe(time.monotonic() - waiting_since)
 
     def _open(self) -> ConnectionPoolEntry:
         self._opening += 1
