@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 import subprocess
 import tomllib
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 from tests.infra.conftest import Docker
 
 from devtools.image import service_names
+from devtools.project import uv_command
 
 ROOT = Path(__file__).parents[2]
 DOCKERFILE = ROOT / "infra/docker/Dockerfile"
@@ -48,6 +50,30 @@ def _lock() -> dict[str, Any]:
     return tomllib.loads((ROOT / "uv.lock").read_text())
 
 
+@pytest.mark.parametrize("service", SERVICES)
+def test_every_stage_installs_what_exports_traces(service: str) -> None:
+    """uv says what the Dockerfile's words choose from the lock file, without installing it."""
+    uv = uv_command()
+    if uv is None:
+        pytest.skip("uv is neither beside ./dev nor on the PATH")
+    syncs = re.findall(r"uv sync ([^\\\n]*)", DOCKERFILE.read_text())
+    assert len(syncs) == 3
+    for sync in syncs:
+        options = [
+            option
+            for option in shlex.split(sync.replace("${SERVICE}", service))
+            if option not in {"--no-install-workspace", "--no-editable"}
+        ]
+        done = subprocess.run(
+            [uv, "export", "--quiet", "--offline", "--no-dev", "--no-emit-workspace", *options],
+            cwd=ROOT, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        chosen = set(re.findall(r"^([\w-]+)==", done.stdout, re.MULTILINE))
+        assert {"opentelemetry-sdk", "opentelemetry-exporter-otlp-proto-http"} <= chosen
+        assert not {"gunicorn", "pytest"} & chosen
+
+
 # --- what is in them ------------------------------------------------------------------------------
 
 
@@ -71,6 +97,7 @@ SITE = "/opt/venv/lib/python3.13/site-packages"
 LOOKS = {
     "packages": f"ls {SITE}",
     "platform": f"ls {SITE}/service_platform",
+    "telemetry": f"ls {SITE}/opentelemetry {SITE}/opentelemetry/exporter/otlp/proto",
     "tests": "find /opt -name tests",
     "tools": "command -v uv uvx gcc cc make git || true",
     "secrets": r"find /opt \( -name '.env*' -o -name '*.pem' -o -name '*.key' \)",
@@ -99,6 +126,7 @@ def test_it_holds_its_own_service_and_no_developer_tool(
     development = {"service_testing", "devtools", "pytest", "_pytest", "mypy", "ruff", "watchfiles"}
     assert not {*SERVICES, *development} & (names - {service})
     assert "app.py" in found["platform"]
+    assert {"sdk", "http"} <= set(found["telemetry"])
 
 
 def test_it_holds_no_tests_no_tools_to_build_and_no_secrets(found: dict[str, list[str]]) -> None:
