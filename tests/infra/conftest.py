@@ -9,6 +9,7 @@ NetworkPolicies need a cluster.
 import base64
 import fcntl
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -333,24 +334,8 @@ class Cluster:
         return self.docker(*arguments, image, *command[1:], *container.get("args", []), merge=wait)
 
     def environment(self, container: dict[str, Any], more: dict[str, str]) -> list[str]:
-        values: dict[str, str] = {}
-        for source in container.get("envFrom", []):
-            values |= self.objects["ConfigMap", source["configMapRef"]["name"]]["data"]
-        for variable in container.get("env", []):
-            if "value" in variable:
-                values[variable["name"]] = variable["value"]
-            else:
-                reference = variable["valueFrom"]["secretKeyRef"]
-                secret = self.files("Secret", reference["name"])
-                values[variable["name"]] = secret[reference["key"]].decode()
-        values |= more
+        values = environment_of(self.objects, container) | more
         return [part for item in values.items() for part in ("--env", "=".join(item))]
-
-    def files(self, kind: str, name: str) -> dict[str, bytes]:
-        found = self.objects[kind, name]
-        if kind == "Secret":
-            return {key: base64.b64decode(value) for key, value in found["data"].items()}
-        return {key: value.encode() for key, value in found["data"].items()}
 
     def mounts(self, spec: dict[str, Any], container: dict[str, Any], image: str) -> list[str]:
         volumes = {volume["name"]: volume for volume in spec.get("volumes", [])}
@@ -373,7 +358,7 @@ class Cluster:
             name = volume[kind[0].lower() + kind[1:]][key]
             directory = self.directory / name
             directory.mkdir(exist_ok=True)
-            for file, content in self.files(kind, name).items():
+            for file, content in files_of(self.objects, kind, name).items():
                 (directory / file).write_bytes(content)
             arguments += ["--volume", f"{directory}:{path}:ro"]
         return arguments
@@ -389,8 +374,49 @@ class Cluster:
         return name
 
 
-def objects_of(rendered: Rendered) -> dict[tuple[str, str], dict[str, Any]]:
+Objects = dict[tuple[str, str], dict[str, Any]]
+"""The objects of a rendering by kind and name."""
+
+FIELDS = {"metadata.name": "a-pod", "metadata.namespace": "services-dev"}
+"""What a pod is told about itself."""
+
+
+def objects_of(rendered: Rendered) -> Objects:
     return {(each["kind"], each["metadata"]["name"]): each for each in rendered.documents}
+
+
+def files_of(objects: Objects, kind: str, name: str) -> dict[str, bytes]:
+    """What a ConfigMap or a Secret is as a volume."""
+    found = objects[kind, name]
+    if kind == "Secret":
+        return {key: base64.b64decode(value) for key, value in found["data"].items()}
+    return {key: value.encode() for key, value in found["data"].items()}
+
+
+def expanded(text: str, values: dict[str, str]) -> str:
+    """`$(NAME)` stands for a variable that was set before, and else for itself."""
+    return re.sub(r"\$\((\w+)\)", lambda found: values.get(found[1], found[0]), text)
+
+
+def environment_of(objects: Objects, container: dict[str, Any]) -> dict[str, str]:
+    """The variables that a kubelet would give to a container; those of `envFrom` come first."""
+    values: dict[str, str] = {}
+    for source in container.get("envFrom", []):
+        values |= objects["ConfigMap", source["configMapRef"]["name"]]["data"]
+    for variable in container.get("env", []):
+        match variable:
+            case {"value": text}:
+                value = expanded(text, values)
+            case {"valueFrom": {"fieldRef": {"fieldPath": path}}}:
+                value = FIELDS[path]
+            case {"valueFrom": {"configMapKeyRef": {"name": name, "key": key}}}:
+                value = objects["ConfigMap", name]["data"][key]
+            case {"valueFrom": {"secretKeyRef": {"name": name, "key": key}}}:
+                value = files_of(objects, "Secret", name)[key].decode()
+            case _:
+                raise AssertionError(f"no such source of a variable: {variable}")
+        values[variable["name"]] = value
+    return values
 
 
 def restrictions(spec: dict[str, Any], container: dict[str, Any]) -> list[str]:

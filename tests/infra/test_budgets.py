@@ -45,9 +45,9 @@ def settings(pod: dict[str, Any], rendered: Rendered) -> PlatformSettings:
     }
     values: dict[str, Any] = {}
     for source in pod["containers"][0]["envFrom"]:
-        values |= {
-            name.lower(): value for name, value in maps[source["configMapRef"]["name"]].items()
-        }
+        map_name = source["configMapRef"]["name"]
+        if not map_name.startswith("telemetry-config-"):  # OpenTelemetry's own variables
+            values |= {name.lower(): value for name, value in maps[map_name].items()}
     values["environment"] = "test"
     unknown = set(values) - set(PlatformSettings.model_fields)
     assert not unknown, f"no such setting: {unknown}"

@@ -51,8 +51,9 @@ def pods(rendered: Rendered) -> Iterator[tuple[str, Document]]:
 
 
 def service_pods(rendered: Rendered) -> Iterator[tuple[str, Document]]:
-    for each in of_kind(rendered, "Deployment"):
-        yield each["metadata"]["name"], each["spec"]["template"]["spec"]
+    for name, template in pods(rendered):
+        if template["metadata"]["labels"]["app.kubernetes.io/component"] == "service":
+            yield name, template["spec"]
 
 
 def containers(pod: Document) -> list[Document]:
@@ -64,7 +65,8 @@ def containers(pod: Document) -> list[Document]:
 
 def test_every_component_is_part_of_a_combination() -> None:
     listed = {name for choice in CHOICES for alternative in choice for name in alternative}
-    listed |= {*ALWAYS, "service-defaults"}  # the base itself includes the last
+    # The base includes service-defaults; test_telemetry.py combines telemetry with the others.
+    listed |= {*ALWAYS, "service-defaults", "telemetry"}
     assert listed == {
         path.parent.name for path in (K8S / "components").glob("*/kustomization.yaml")
     }
@@ -106,6 +108,12 @@ def test_a_kustomization_that_warns_is_refused(tmp_path: Path) -> None:
 
 def test_every_service_of_the_workspace_is_deployed(overlay: Rendered) -> None:
     assert {name for name, _ in service_pods(overlay)} == set(SERVICES)
+
+
+def test_nothing_else_runs_but_data_and_telemetry(overlay: Rendered) -> None:
+    others = {name for name, _ in pods(overlay)} - set(SERVICES)
+    in_the_cluster = {"postgres", "valkey", "jaeger"} if overlay.name != "production" else set()
+    assert others == {"otel-collector"} | in_the_cluster
 
 
 # --- pods -----------------------------------------------------------------------------------------
@@ -154,8 +162,9 @@ def test_services_run_as_the_user_of_their_image(overlay: Rendered) -> None:
 def test_no_pod_gets_a_token_of_the_cluster(overlay: Rendered) -> None:
     for name, template in pods(overlay):
         assert template["spec"]["automountServiceAccountToken"] is False, name
-    for name, pod in service_pods(overlay):
-        assert pod["serviceAccountName"] == name
+    for deployment in of_kind(overlay, "Deployment"):
+        name = deployment["metadata"]["name"]
+        assert deployment["spec"]["template"]["spec"]["serviceAccountName"] == name
         assert named(overlay, "ServiceAccount", name)["automountServiceAccountToken"] is False
 
 
@@ -204,7 +213,11 @@ def test_the_schema_is_brought_up_to_date_before_a_pod_starts(overlay: Rendered)
         (migrate,) = pod["initContainers"]
         assert "service_platform.database.migrate" in migrate["command"][-1]
         assert migrate["image"] == pod["containers"][0]["image"]
-        assert migrate["envFrom"] == pod["containers"][0]["envFrom"]
+        read = [source["configMapRef"]["name"] for source in pod["containers"][0]["envFrom"]]
+        only_the_server = [name for name in read if name.startswith("telemetry-config-")]
+        assert [source["configMapRef"]["name"] for source in migrate["envFrom"]] == [
+            name for name in read if name not in only_the_server
+        ]
 
 
 def test_secrets_come_as_files_where_the_settings_look_for_them(overlay: Rendered) -> None:
@@ -237,6 +250,12 @@ def test_every_reference_within_an_overlay_exists(overlay: Rendered) -> None:
             ("ConfigMap", source["configMapRef"]["name"])
             for container in containers(pod)
             for source in container.get("envFrom", [])
+        }
+        used |= {
+            ("ConfigMap", variable["valueFrom"]["configMapKeyRef"]["name"])
+            for container in containers(pod)
+            for variable in container.get("env", [])
+            if "configMapKeyRef" in variable.get("valueFrom", {})
         }
         for volume in pod["volumes"]:
             if "configMap" in volume:
@@ -288,6 +307,7 @@ def edges(rendered: Rendered) -> set[tuple[str, str, str]]:
 
 
 TO_AUTH = {(service, "auth", "http") for service in SERVICES if service != "auth"}
+TO_TELEMETRY = {(service, "otel-collector", "otlp-http") for service in SERVICES}
 
 
 def test_the_edges_inside_the_cluster_are_the_real_ones(dev: Rendered) -> None:
@@ -296,19 +316,39 @@ def test_the_edges_inside_the_cluster_are_the_real_ones(dev: Rendered) -> None:
         for service in SERVICES
         for server, port in (("postgres", "postgres"), ("valkey", "valkey"))
     }
-    assert edges(dev) == data | TO_AUTH
+    traces = {*TO_TELEMETRY, ("otel-collector", "jaeger", "otlp-http")}
+    assert edges(dev) == data | TO_AUTH | traces
 
 
 def test_production_reaches_managed_servers_by_address_and_lets_in_gateway_and_metrics(
     production: Rendered,
 ) -> None:
-    assert edges(production) == TO_AUTH
-    out = named(production, "NetworkPolicy", "services-to-data")["spec"]["egress"]
-    assert [rule["ports"][0]["port"] for rule in out] == [5432, 6379]
-    assert all("ipBlock" in rule["to"][0] for rule in out)
-    for policy in ("services-from-gateway", "services-from-prometheus"):
+    assert edges(production) == TO_AUTH | TO_TELEMETRY
+    data, traces = (
+        named(production, "NetworkPolicy", policy)["spec"]["egress"]
+        for policy in ("services-to-data", "telemetry-to-backend")
+    )
+    assert [rule["ports"][0]["port"] for rule in data] == [5432, 6379]
+    assert [rule["ports"][0]["port"] for rule in traces] == [443]
+    assert all("ipBlock" in rule["to"][0] for rule in [*data, *traces])
+    for policy, port in (
+        ("services-from-gateway", "http"),
+        ("services-from-prometheus", "http"),
+        ("telemetry-from-prometheus", "metrics"),
+    ):
         (rule,) = named(production, "NetworkPolicy", policy)["spec"]["ingress"]
         assert {"namespaceSelector", "podSelector"} == set(rule["from"][0])
+        assert [each["port"] for each in rule["ports"]] == [port]
+
+
+def test_only_who_looks_up_names_reaches_the_resolver(overlay: Rendered) -> None:
+    policy = named(overlay, "NetworkPolicy", "services-to-dns")["spec"]
+    chosen = {
+        name
+        for name, template in pods(overlay)
+        if selects(policy["podSelector"], template["metadata"]["labels"])
+    }
+    assert chosen == {*SERVICES, "otel-collector"}
 
 
 def routed(rendered: Rendered) -> dict[str, str]:
@@ -401,10 +441,9 @@ def test_production_scales_and_survives_a_drained_node(production: Rendered, ser
 
 
 def test_production_names_images_by_digest(production: Rendered) -> None:
-    for _, pod in service_pods(production):
-        assert all(
-            re.search(r"@sha256:[0-9a-f]{64}$", container["image"]) for container in containers(pod)
-        )
+    for name, template in pods(production):
+        for container in containers(template["spec"]):
+            assert re.search(r"@sha256:[0-9a-f]{64}$", container["image"]), name
 
 
 def test_production_has_no_secret_in_version_control(production: Rendered) -> None:

@@ -162,6 +162,22 @@ def test_services_are_reached_on_their_ports_and_have_their_docs_linked(
     assert resource["labels"] == ["services"]
 
 
+def test_the_traces_can_be_looked_at(tilt: Recorded) -> None:
+    jaeger = tilt.named("k8s_resource", "workload", "jaeger")
+    (forwarded,) = jaeger["port_forwards"]
+    assert forwarded["args"] == [16686, 16686]
+    assert jaeger["links"][0]["args"][0] == "http://localhost:16686/search"
+    collector = tilt.named("k8s_resource", "workload", "otel-collector")
+    assert jaeger["labels"] == collector["labels"] == ["telemetry"]
+    assert "jaeger" in collector["resource_deps"]
+
+
+def test_no_service_waits_for_telemetry(tilt: Recorded) -> None:
+    for service in SERVICES:
+        waits = set(tilt.named("k8s_resource", "workload", service)["resource_deps"])
+        assert not waits & {"jaeger", "otel-collector"}
+
+
 def test_every_object_belongs_to_a_named_resource(tilt: Recorded) -> None:
     grouped = {name for call in tilt["k8s_resource"] for name in call.get("objects", [])}
     workloads = {call["workload"] for call in tilt["k8s_resource"] if "workload" in call}
@@ -181,7 +197,7 @@ def test_the_images_are_the_ones_that_the_manifests_name(tilt: Recorded) -> None
     named = {
         container["image"].partition(":")[0]
         for document in overlay("tilt").documents
-        if document["kind"] == "Deployment"
+        if document["kind"] == "Deployment" and document["metadata"]["name"] in SERVICES
         for part in ("initContainers", "containers")
         for container in document["spec"]["template"]["spec"][part]
     }
@@ -214,7 +230,9 @@ def test_tilt_up_leaves_the_journeys_to_a_button(tilt: Recorded) -> None:
 
 def test_a_named_resource_brings_what_it_needs() -> None:
     recorded = evaluate(settings={"resources": ["items"]})
-    assert {"items", "postgres", "valkey"} <= set(recorded["enabled"][0]["names"])
+    assert {"items", "postgres", "valkey", "otel-collector", "jaeger"} <= set(
+        recorded["enabled"][0]["names"]
+    )
 
 
 def test_all_resources_run_when_none_is_named(tilt: Recorded) -> None:
