@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import prometheus_client
 import promql_parser
@@ -22,10 +23,31 @@ DEFINING_MODULES = (
     "service_platform.identity.jwks_client",
     "service_platform.identity.token_verifier",
     "service_platform.ratelimit.metrics",
+    "service_platform.runtime.event_loop_lag",
+    "service_platform.runtime.garbage_collection",
     "auth.passwords",
 )
-# Not ours: Prometheus' own, and those of its client library (Linux).
-FOREIGN = {"up", "process_cpu_seconds_total", "process_resident_memory_bytes"}
+# Not ours: Prometheus' own, those of its client library (Linux), and the collector's.
+FOREIGN = {
+    "up",
+    "process_cpu_seconds_total",
+    "process_open_fds",
+    "process_resident_memory_bytes",
+    "otelcol_exporter_enqueue_failed_spans_total",
+    "otelcol_exporter_send_failed_spans_total",
+    "otelcol_exporter_sent_spans_total",
+    "otelcol_receiver_accepted_spans_total",
+}
+# Those of calls, of the pool and of the export, by the names that were agreed for them.
+AGREED = {
+    "telemetry_spans_dropped_total": {"reason"},
+    "http_client_request_duration_seconds_bucket": {"service", "method", "outcome"},
+    "http_client_request_duration_seconds_count": {"service", "method", "outcome"},
+    "http_client_circuit_open": {"service"},
+    "database_pool_wait_seconds_bucket": set(),
+}
+# What the operator adds to every series of a pod.
+LABELS_OF_THE_TARGET = {"container", "endpoint", "instance", "job", "namespace", "pod", "service"}
 # Added by the scrape, or by the histogram.
 LABELS_OF_THE_SCRAPE = {"job", "namespace", "pod", "le"}
 
@@ -74,7 +96,7 @@ def metrics() -> dict[str, set[str]]:
     collectors = prometheus_client.REGISTRY._names_to_collectors
     ours = {name: set(getattr(each, "_labelnames", ())) for name, each in collectors.items()}
     recorded: dict[str, set[str]] = {rule["record"]: set() for rule in rules() if "record" in rule}
-    return ours | recorded | {name: set() for name in FOREIGN}
+    return AGREED | ours | recorded | {name: set() for name in FOREIGN}
 
 
 @pytest.mark.parametrize("expression", expressions())
@@ -91,7 +113,7 @@ def test_an_expression_asks_for_metrics_and_labels_that_exist(
 
 @pytest.mark.parametrize("alert", ALERTS, ids=lambda alert: alert["alert"])
 def test_an_alert_says_who_acts_and_where_it_is_written_how(alert: dict[str, Any]) -> None:
-    assert alert["labels"]["severity"] in {"page", "ticket"}
+    assert alert["labels"]["severity"] in {"page", "ticket", "info"}
     assert {"summary", "description", "runbook"} == set(alert["annotations"])
     assert alert["annotations"]["runbook"] == f"docs/operate.md#{alert['alert'].lower()}"
     assert re.search(rf"^### {alert['alert']}$", OPERATE.read_text(), re.MULTILINE)
@@ -119,6 +141,71 @@ def test_the_latency_objective_is_a_bucket() -> None:
 
 def test_the_dashboard_shows_every_kind_of_signal() -> None:
     shown = " ".join(target["expr"] for panel in panels() for target in panel["targets"])
-    for metric in ("http_server", "rate_limit", "events_", "identity_", "process_"):
+    for metric in (
+        "http_server", "rate_limit", "events_", "identity_", "process_", "python_gc", "event_loop",
+        "http_client", "database_pool", "telemetry_", "otelcol_",
+    ):  # fmt: skip
         assert metric in shown
     assert len({panel["id"] for panel in panels()}) == len(panels())
+
+
+def test_no_label_of_ours_is_pushed_aside_by_one_of_the_target(
+    metrics: dict[str, set[str]],
+) -> None:
+    """Prometheus would rename it to `exported_…`, and no expression would find it."""
+    (monitor, _) = yaml.safe_load_all((MONITORING / "service-monitor.yaml").read_text())
+    (endpoint,) = monitor["spec"]["endpoints"]
+    dropped = {
+        label
+        for rule in endpoint["relabelings"]
+        if rule["action"] == "labeldrop"
+        for label in LABELS_OF_THE_TARGET
+        if re.fullmatch(rule["regex"], label)
+    }
+    ours = {label for labels in metrics.values() for label in labels}
+    assert not ours & (LABELS_OF_THE_TARGET - dropped)
+    assert not dropped & LABELS_OF_THE_SCRAPE
+
+
+def test_the_latency_of_requests_leads_to_their_traces() -> None:
+    dashboard = json.loads((MONITORING / "dashboard.json").read_text())
+    variables = {each["name"]: each for each in dashboard["templating"]["list"]}
+    assert variables["traces"]["type"] == "datasource"
+    (search,) = dashboard["links"]
+    assert "${traces}" in search["url"]
+    shown = 0
+    for panel in panels():
+        latency = [
+            target
+            for target in panel["targets"]
+            if "http_server_request_duration_seconds_bucket" in target["expr"]
+        ]
+        if not latency:
+            assert not any(target.get("exemplar") for target in panel["targets"])
+            continue
+        assert all(target["exemplar"] for target in latency)
+        (link,) = [
+            link
+            for override in panel["fieldConfig"]["overrides"]
+            if override["matcher"] == {"id": "byName", "options": "trace_id"}
+            for each in override["properties"]
+            if each["id"] == "links"
+            for link in each["value"]
+        ]
+        asked = parse_qs(urlsplit(link["url"]).query)["left"][0]
+        explored = json.loads(asked)
+        assert explored["datasource"] == "${traces}"
+        assert explored["queries"] == [{"refId": "A", "query": "${__value.raw}"}]
+        shown += 1
+    assert shown == 2
+
+
+def test_no_panel_lies_on_another() -> None:
+    dashboard = json.loads((MONITORING / "dashboard.json").read_text())
+    taken: dict[tuple[int, int], str] = {}
+    for panel in dashboard["panels"]:
+        place = panel["gridPos"]
+        assert place["x"] + place["w"] <= 24
+        for x in range(place["x"], place["x"] + place["w"]):
+            for y in range(place["y"], place["y"] + place["h"]):
+                assert taken.setdefault((x, y), panel["title"]) == panel["title"]
