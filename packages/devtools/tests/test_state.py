@@ -15,7 +15,8 @@ def own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_what_was_saved_is_found_by_others_while_it_runs() -> None:
-    saved = State(pid=1, phase="ready", services={"items": ServiceState(port=8002, pid=2)})
+    services = {"items": ServiceState(port=8002, pid=2)}
+    saved = State(pid=1, phase="ready", services=services, receiver=ServiceState(4318, pid=3))
     with state.take():
         saved.save()
         assert state.running() == saved
@@ -29,23 +30,28 @@ def test_only_one_can_run() -> None:
     state.take().close()
 
 
-def test_services_of_a_killed_run_are_ended_and_nothing_else() -> None:
+def test_programs_of_a_killed_run_are_ended_and_nothing_else() -> None:
     sleep = "import time; time.sleep(600)"
-    service, stranger = (
+    service, receiver, stranger = (
         subprocess.Popen([sys.executable, "-c", sleep, *words], start_new_session=True)
-        for words in (["service_platform.server", "items.app:create_app"], ["something else"])
+        for words in (
+            ["service_platform.server", "items.app:create_app"],
+            ["devtools.telemetry.receiver"],
+            ["something else"],
+        )
     )
     try:
         services = {
             "items": ServiceState(1, pid=service.pid),
             "users": ServiceState(2, stranger.pid),
         }
-        State(pid=1, services=services).save()
+        State(pid=1, services=services, receiver=ServiceState(3, receiver.pid)).save()
         state.end_leftovers()
         assert service.wait(10) < 0
+        assert receiver.wait(10) < 0
         assert psutil.pid_exists(stranger.pid)
         assert stranger.poll() is None
     finally:
-        for process in (service, stranger):
+        for process in (service, receiver, stranger):
             process.kill()
             process.wait()

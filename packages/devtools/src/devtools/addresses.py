@@ -1,6 +1,7 @@
 """Addresses of servers and databases that people name, checked; made for a service's own role."""
 
 from typing import TypeVar
+from urllib.parse import urlsplit
 
 from devtools.credentials import Credentials
 from devtools.errors import CommandError
@@ -31,6 +32,12 @@ def url_of(service: Service, server_url: str, keys: Credentials) -> str:
     server = read_url("DATABASE_URL", server_url, PostgresUrl)
     secret = keys.secret(f"{service.name}.database")
     return server.for_role(service.name, secret, service.name).text()
+
+
+def without_user(url: str) -> str:
+    """Return an HTTP address without the user and password that it may name."""
+    parts = urlsplit(url)
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
 
 
 def without_password(url: str) -> str:

@@ -11,11 +11,14 @@ import os
 import signal
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import IO, Literal
+from typing import IO, Final, Literal
 
 from devtools.errors import CommandError
 from devtools.project import state_dir
 from service_testing.processes import command_of
+
+RECEIVER: Final = "otlp"
+"""The receiver of spans, where programs have names: in logs, on a terminal."""
 
 Phase = Literal["starting", "ready", "failed", "stopping"]
 
@@ -56,6 +59,9 @@ class State:
         servers: process ids of the servers started here, by name.
         workers: server processes of each service.
         debugged: services that wait for a debugger at a breakpoint, with its port.
+        receiver: what receives the services' spans; None where none was started here.
+        otlp_endpoint: where the services send their spans; empty when nowhere.
+        otlp_forward_to: where the receiver passes them on to; empty when nowhere.
         sources: where the address of a server comes from that was not started here, by product.
         warnings: what is missing or probably a mistake, one sentence each.
     """
@@ -72,6 +78,9 @@ class State:
     servers: dict[str, int] = field(default_factory=dict)
     workers: int = 1
     debugged: dict[str, int] = field(default_factory=dict)
+    receiver: ServiceState | None = None
+    otlp_endpoint: str = ""
+    otlp_forward_to: str = ""
     sources: dict[str, str] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
 
@@ -126,16 +135,22 @@ def last() -> State | None:
     except (FileNotFoundError, ValueError):
         return None
     services = {name: ServiceState(**each) for name, each in raw.pop("services").items()}
-    return State(**raw, services=services)
+    receiver = raw.pop("receiver")
+    return State(**raw, services=services, receiver=receiver and ServiceState(**receiver))
 
 
 def end_leftovers() -> None:
-    """End the services of a run that was killed, where the kernel does not (outside of Linux)."""
+    """End the programs of a run that was killed, where the kernel does not (outside of Linux)."""
     found = last()
-    for name, service in (found.services if found else {}).items():
-        if service.pid and f"server {name}.app" in command_of(service.pid):
+    if found is None:
+        return
+    marks = {f"server {name}.app": service.pid for name, service in found.services.items()}
+    if found.receiver is not None:
+        marks["devtools.telemetry.receiver"] = found.receiver.pid
+    for mark, pid in marks.items():
+        if pid and mark in command_of(pid):
             with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(service.pid, signal.SIGKILL)
+                os.killpg(pid, signal.SIGKILL)
 
 
 def clear() -> None:
