@@ -11,7 +11,7 @@ from devtools.services import ITEMS, USERS
 def log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> LogFile:
     monkeypatch.setenv("DEV_STATE_DIR", str(tmp_path))
     (tmp_path / "logs").mkdir()
-    return LogFile(ITEMS)
+    return LogFile(ITEMS.name)
 
 
 def texts(log: LogFile) -> list[str]:
@@ -37,7 +37,7 @@ def test_a_log_that_begins_again_is_read_from_its_beginning(log: LogFile) -> Non
 def test_the_last_lines_can_be_none(log: LogFile) -> None:
     log.path.write_text("one\ntwo\nthree\n")
     assert log.last(0) == []
-    assert [line.text for line in LogFile(ITEMS).last(2)] == ["two", "three"]
+    assert [line.text for line in LogFile(ITEMS.name).last(2)] == ["two", "three"]
 
 
 def test_lines_of_services_are_in_the_order_in_which_they_came(
@@ -47,7 +47,7 @@ def test_lines_of_services_are_in_the_order_in_which_they_came(
     log.path.write_text(
         f"{yesterday} 23:59:59.900 a\n{yesterday} Traceback\n{today} 00:00:00.100 c\n"
     )
-    other = LogFile(USERS)
+    other = LogFile(USERS.name)
     other.path.write_text("2026-03-01T23:59:59.950000+0100 23:59:59.950 b\n")
     lines = [(line, "") for file in (log, other) for line in file.last(9)]
     assert [line.text for line, _ in by_time(lines)] == [

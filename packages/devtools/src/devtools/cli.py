@@ -14,6 +14,7 @@ COMMANDS: Final = {
     "up": "devtools.up:up",
     "status": "devtools.status:status",
     "logs": "devtools.logs:logs",
+    "trace": "devtools.trace:trace",
     "down": "devtools.down:down",
     "test": "devtools.test:test",
     "check": "devtools.check:check",

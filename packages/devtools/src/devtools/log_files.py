@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Final
 
 from devtools.project import logs_dir
-from devtools.services import Service
 
 _STAMP: Final = re.compile(r"^(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}[+-]\d{4}) ")
 
@@ -38,9 +37,13 @@ def by_time(lines: list[tuple[Line, str]]) -> list[tuple[Line, str]]:
 
 @dataclass(slots=True)
 class LogFile:
-    """The log of one service, read as it grows; starts again when the service's log does."""
+    """The log of one program, read as it grows; starts again when the program's log does.
 
-    service: Service
+    Args:
+        name: of the program: a service or the receiver of spans.
+    """
+
+    name: str
     _at: int = field(default=0, init=False)
     _rest: str = field(default="", init=False)
     _moment: datetime = field(default_factory=lambda: datetime.now().astimezone(), init=False)
@@ -48,7 +51,7 @@ class LogFile:
     @property
     def path(self) -> Path:
         """Where it is."""
-        return logs_dir() / f"{self.service.name}.log"
+        return logs_dir() / f"{self.name}.log"
 
     def last(self, count: int) -> list[Line]:
         """The last lines there are now; `new` goes on behind them."""

@@ -26,7 +26,8 @@ def logs(
 ) -> None:
     """Show what the services wrote, each line with its service's name."""
     terminal = Terminal()
-    files = [LogFile(service) for service in chosen(services)]
+    names = [service.name for service in chosen(services)]
+    files = [LogFile(name) for name in (names if services else (*names, state.RECEIVER))]
     if not any(file.path.exists() for file in files):
         terminal.say("There are no logs yet; start the system with ./dev up.")
         raise typer.Exit(0 if state.running() else 3)
@@ -40,10 +41,10 @@ def logs(
             day = line.moment.date()
             terminal.heard(name, line.text)
 
-    show([(line, file.service.name) for file in files for line in file.last(lines)])
+    show([(line, file.name) for file in files for line in file.last(lines)])
     try:
         while follow and state.running() is not None:
-            show([(line, file.service.name) for file in files for line in file.new()])
+            show([(line, file.name) for file in files for line in file.new()])
             time.sleep(POLL_SECONDS)
     except KeyboardInterrupt:
         return

@@ -8,7 +8,7 @@ from rich.style import Style
 from rich.table import Table
 from rich.text import Text
 
-from devtools.addresses import without_password
+from devtools.addresses import without_password, without_user
 from devtools.services import SERVICES
 from devtools.state import State
 from service_testing.processes import command_of
@@ -16,6 +16,7 @@ from service_testing.processes import command_of
 ORIGIN: Final = "dev"
 WIDTH: Final = max(len(ORIGIN), *(len(service.name) for service in SERVICES))
 COLOURS: Final = {service.name: service.colour for service in SERVICES}
+OTHER_COLOUR: Final = "blue"
 
 _TIME: Final = re.compile(r"^\d\d:\d\d:\d\d\.\d{3} ")
 _LEVEL: Final = re.compile(r"\[(debug|info|warning|error|critical)\s*\] ?")
@@ -34,6 +35,11 @@ def wide_console(*, stderr: bool = False) -> Console:
     console = Console(highlight=False, soft_wrap=True, stderr=stderr)
     console.width = max(console.width, NARROWEST)
     return console
+
+
+def colour_of(name: str) -> str:
+    """The colour of a service, or of whatever else writes lines."""
+    return COLOURS.get(name, OTHER_COLOUR)
 
 
 class Terminal:
@@ -74,7 +80,7 @@ class Terminal:
         self.console.print()
         self.console.print(overview(state))
         self.console.print()
-        for line in servers(state):
+        for line in (*servers(state), *telemetry(state)):
             self.console.print(line)
         for name, port in state.debugged.items():
             stops = f"breakpoint() waits for a debugger (debugpy) on 127.0.0.1:{port}"
@@ -89,8 +95,8 @@ class Terminal:
         self.console.print()
 
     def _prefix(self, name: str) -> Text:
-        style = COLOURS.get(name, "blue")
-        return Text("  ").append(f"{name:<{WIDTH}} ", style=style).append("│ ", style="dim")
+        padded = f"{name:<{WIDTH}} "
+        return Text("  ").append(padded, style=colour_of(name)).append("│ ", style="dim")
 
 
 def styled(line: str) -> Text:
@@ -103,13 +109,14 @@ def styled(line: str) -> Text:
     for found in _ORIGIN.finditer(line):
         text.stylize("dim", *found.span())
     for found in _STATUS.finditer(line):
-        text.stylize(_status_style(int(found[1])), *found.span())
+        text.stylize(status_style(int(found[1])), *found.span())
     if line.startswith("Traceback ") or _ERROR_LINE.match(line):
         text.stylize("red")
     return text
 
 
-def _status_style(status: int) -> Style | str:
+def status_style(status: int) -> str:
+    """The style of an HTTP status."""
     if status >= 500:
         return "red"
     return "yellow" if status >= 400 else "green"
@@ -144,6 +151,20 @@ def servers(state: State) -> list[Text]:
             whose, style = f"process {pid} has ended", "red"
         lines.append(Text(f"  {name:<12}").append(f"{without_password(url)}  {whose}", style))
     return lines
+
+
+def telemetry(state: State) -> list[Text]:
+    """Where the services' spans go and how they are seen; nothing when they go nowhere."""
+    if not state.otlp_endpoint:
+        return []
+    receiver, url = state.receiver, without_user(state.otlp_endpoint)
+    if receiver is None:
+        return [Text(f"  {'OTLP':<12}").append(f"{url}  not started here (--otlp)", "dim")]
+    alive = f"process {receiver.pid}" if receiver.pid else receiver.detail or "starts again"
+    line = Text(f"  {'OTLP':<12}").append(f"{url}  {alive}", "dim" if receiver.pid else "red")
+    if state.otlp_forward_to:
+        line.append(f", passed on to {without_user(state.otlp_forward_to)}", "dim")
+    return [line, Text("  Traces: ./dev trace --slowest")]
 
 
 def _link(url: str) -> Text:
