@@ -12,6 +12,7 @@ from devtools.credentials import Credentials
 from devtools.project import ROOT
 from devtools.services import AUTH, Service
 from devtools.state import State
+from devtools.telemetry.exporting import exporting
 
 OWN = frozenset({"DATABASE_URL", "REDIS_URL", "PORT", "WORKERS", "WEB_CONCURRENCY", "PROJECT_NAME"})
 """Said by the local system for each service, whatever is said for all."""
@@ -43,13 +44,14 @@ def environment_of(
 
     Args:
         service: the service.
-        state: with the addresses of PostgreSQL and Redis.
+        state: with the addresses of PostgreSQL, Redis and whatever takes spans.
         offset: added to every port.
         workers: server processes.
     """
     keys = Credentials()
     issuer = f"http://localhost:{AUTH.port + offset}"
-    inherited = {name: value for name, value in told().items() if name.upper() not in OWN}
+    told_to_all = {name: value for name, value in told().items() if name.upper() not in OWN}
+    inherited = exporting(told_to_all, state)
     defaults = {
         "HOST": "127.0.0.1",
         "SECRET_KEY": keys.secret(f"{service.name}.secret_key"),

@@ -18,11 +18,12 @@ from devtools.log_files import stamped
 from devtools.migrations import migrate, waiting
 from devtools.program import Program, python
 from devtools.project import logs_dir
-from devtools.servers import Servers
+from devtools.servers import Servers, wanted_port
 from devtools.services import Service, platform_source
 from devtools.state import ServiceState, State
 from devtools.status import until_healthy
 from devtools.supervisor import ProgramFailedError, Supervisor, together
+from devtools.telemetry import exporting, store
 from devtools.terminal import Terminal
 from service_testing.errors import LocalServerError
 
@@ -46,6 +47,8 @@ class Wishes:
         fresh: begin with empty databases.
         offset: added to every port.
         debugged: services whose `breakpoint()` waits for a debugger.
+        telemetry: receive and keep the services' spans.
+        otlp: URL to which spans go, after they were received here or at once; empty for none.
     """
 
     services: tuple[Service, ...]
@@ -54,6 +57,8 @@ class Wishes:
     fresh: bool = False
     offset: int = 0
     debugged: tuple[Service, ...] = ()
+    telemetry: bool = False
+    otlp: str = ""
 
 
 class Run:
@@ -72,6 +77,7 @@ class Run:
         self._state = State(pid=os.getpid(), workers=wishes.workers)
         self._servers: Servers | None = None
         self._supervisor: Supervisor | None = None
+        self._receiver: Supervisor | None = None
         self._logs: dict[str, IO[str]] = {}
         self._signals = 0
 
@@ -114,13 +120,15 @@ class Run:
             self._terminal.console.print()
             self._terminal.say("Ending; press Ctrl-C again to end at once.")
             work.cancel()
-        elif self._supervisor is not None:
-            self._supervisor.kill()
+        else:
+            for supervisor in self._supervisors():
+                supervisor.kill()
 
     async def _work(self, began: float) -> None:
         self._state.warnings = dotenv_file.mistakes()
         preflight.require_free_ports(self._state)
         await self._start_servers()
+        await self._start_telemetry()
         await self._prepare_databases()
         await self._start_services()
         self._state.seconds = time.monotonic() - began
@@ -129,8 +137,7 @@ class Run:
         self._state.save()
         reloads = "Saving a file reloads its service. " if self._wishes.reload else ""
         self._terminal.overview(self._state, f"{reloads}Ctrl-C ends everything.")
-        assert self._supervisor is not None  # noqa: S101 - started above
-        await together((self._supervisor.run(), self._watch_servers()))
+        await together((*(each.run() for each in self._supervisors()), self._watch_servers()))
 
     async def _start_servers(self) -> None:
         began = time.monotonic()
@@ -154,6 +161,33 @@ class Run:
             warning = await asyncio.to_thread(preflight.redis_warning, self._state.redis_url)
             self._state.warnings += [warning] if warning else []
 
+    async def _start_telemetry(self) -> None:
+        """Start the receiver of spans where it is asked for; the services find it ready."""
+        self._state.otlp_endpoint = self._wishes.otlp
+        # Both tell of one run, as the logs of the services do.
+        store.forget()
+        (logs_dir() / f"{state.RECEIVER}.log").unlink(missing_ok=True)
+        if not self._wishes.telemetry:
+            return
+        began = time.monotonic()
+        self._step("the receiver of spans")
+        usual = exporting.PORT + self._wishes.offset
+        port = wanted_port(usual)
+        self._state.receiver = ServiceState(port=port)
+        self._state.otlp_endpoint = exporting.receiver_url(port)
+        self._state.otlp_forward_to = self._wishes.otlp
+        self._open_log(state.RECEIVER)
+        self._receiver = Supervisor(
+            [exporting.receiver_program(port, self._wishes.otlp)],
+            heard=self._heard,
+            noted=self._noted,
+            changed=self._changed,
+            reload=False,
+        )
+        await self._receiver.start()
+        taken = "" if port == usual else f", because another program has {usual}"
+        self._terminal.step("Telemetry", f"port {port}{taken}", time.monotonic() - began)
+
     async def _prepare_databases(self) -> None:
         began, keys, url = time.monotonic(), Credentials(), self._state.postgres_url
         self._step("databases")
@@ -176,10 +210,8 @@ class Run:
     async def _start_services(self) -> None:
         began = time.monotonic()
         self._step("services")
-        logs_dir().mkdir(parents=True, exist_ok=True)
         for service in self._wishes.services:
-            file = logs_dir() / f"{service.name}.log"
-            self._logs[service.name] = file.open("w", buffering=1)
+            self._open_log(service.name)
         self._supervisor = Supervisor(
             [self._program(service) for service in self._wishes.services],
             heard=self._heard,
@@ -273,6 +305,14 @@ class Run:
         self._state.step = what
         self._state.save()
 
+    def _open_log(self, name: str) -> None:
+        logs_dir().mkdir(parents=True, exist_ok=True)
+        self._logs[name] = (logs_dir() / f"{name}.log").open("w", buffering=1)
+
+    def _supervisors(self) -> list[Supervisor]:
+        """Those that have been started, in this order."""
+        return [each for each in (self._receiver, self._supervisor) if each is not None]
+
     def _heard(self, name: str, line: str) -> None:
         self._logs[name].write(f"{stamped(line)}\n")
         if not self._background:
@@ -283,17 +323,18 @@ class Run:
         self._terminal.noted(name, text)
 
     def _changed(self, name: str, new: str, pid: int | None, detail: str = "") -> None:
-        service = self._state.services[name]
+        service = self._state.services.get(name) or self._state.receiver
+        assert service is not None  # noqa: S101 - there is one for each program
         service.restarts += new == "restarting" and pid is not None
         service.state, service.pid, service.detail = new, pid, detail
         self._state.save()
 
     async def _end(self) -> None:
-        """Stop services, then servers; keep the reason of a failure for whoever asks later."""
+        """Stop services, then the rest; keep the reason of a failure for whoever asks later."""
         failed = self._state.phase == "failed"
         self._state.save()
-        if self._supervisor is not None:
-            await self._supervisor.stop()
+        for supervisor in reversed(self._supervisors()):  # the last spans come when services end
+            await supervisor.stop()
         if self._servers is not None:
             await asyncio.to_thread(self._servers.stop)
         for log in self._logs.values():

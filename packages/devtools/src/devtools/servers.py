@@ -53,14 +53,16 @@ class Servers:
         if not self._postgres_url:
             postgres = LocalPostgres(
                 data / "postgres",
-                port=_wanted(POSTGRES_PORT + offset),
+                port=wanted_port(POSTGRES_PORT + offset),
                 password=keys.secret("postgres"),
             )
             self.local[postgres.product] = postgres
             self._postgres_url = postgres.url
         if not self._redis_url:
             valkey = LocalValkey(
-                data / "valkey", port=_wanted(VALKEY_PORT + offset), password=keys.secret("valkey")
+                data / "valkey",
+                port=wanted_port(VALKEY_PORT + offset),
+                password=keys.secret("valkey"),
             )
             self.local[valkey.product] = valkey
             self._redis_url = valkey.url
@@ -138,7 +140,8 @@ def borrowed() -> Iterator[State]:
             servers.stop()
 
 
-def _wanted(port: int) -> int:
+def wanted_port(port: int) -> int:
+    """Return this port, or a free one where it is taken."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:

@@ -19,7 +19,7 @@ from devtools.credentials import Credentials
 from devtools.errors import CommandError
 from devtools.services import SERVICES
 from devtools.state import State
-from devtools.terminal import COLOURS, servers, wide_console
+from devtools.terminal import COLOURS, servers, telemetry, wide_console
 
 STYLES: Final = {"healthy": "green", "degraded": "yellow", "ready": "green"}
 SETTLE_SECONDS: Final = 6.0
@@ -48,7 +48,7 @@ def status() -> None:
     console.print()
     console.print(_services(found, healths))
     console.print()
-    for line in servers(found):
+    for line in (*servers(found), *telemetry(found)):
         console.print(line)
     for line in _explained(found, healths):
         console.print(line)

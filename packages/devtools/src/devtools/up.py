@@ -9,6 +9,7 @@ from devtools import state
 from devtools.background import start_in_background
 from devtools.run import Run, Wishes
 from devtools.services import chosen
+from devtools.telemetry.exporting import checked_url
 from devtools.terminal import Terminal
 
 
@@ -32,6 +33,12 @@ def up(
     port_offset: Annotated[
         int, typer.Option(min=0, max=50_000, help="Add this to every port.")
     ] = 0,
+    telemetry: Annotated[
+        bool, typer.Option("--telemetry", help="Keep the services' spans for ./dev trace.")
+    ] = False,
+    otlp: Annotated[
+        str, typer.Option(metavar="URL", help="Send the services' spans to this OTLP/HTTP URL.")
+    ] = "",
     background: Annotated[bool, typer.Option("--background", hidden=True)] = False,
 ) -> None:
     """Run PostgreSQL, Valkey and the services; Ctrl-C ends everything.
@@ -40,6 +47,7 @@ def up(
     """
     terminal = Terminal()
     services, debugged = chosen(only), chosen(debug) if debug else ()
+    otlp = checked_url(otlp)
     if detach:
         raise typer.Exit(start_in_background(terminal))
     wishes = Wishes(
@@ -49,6 +57,8 @@ def up(
         fresh=fresh,
         offset=port_offset,
         debugged=tuple(service for service in debugged if service in services),
+        telemetry=telemetry,
+        otlp=otlp,
     )
     with state.take():
         status = asyncio.run(Run(terminal, wishes, background=background).until_ended())
