@@ -30,12 +30,18 @@ def test_every_request_has_its_own_ids() -> None:
     assert first.trace_id != second.trace_id
 
 
-def test_a_trace_is_continued_under_a_new_span() -> None:
-    context = context_of(traceparent=f"00-{TRACE}-{SPAN}-01")
+def test_a_trace_is_passed_on_as_it_came_where_no_span_is_recorded() -> None:
+    context = context_of(traceparent=f"00-{TRACE}-{SPAN}-01", tracestate="vendor=1")
+    assert context.traceparent == f"00-{TRACE}-{SPAN}-01"
+    assert context.tracestate == "vendor=1"
+
+
+def test_a_new_trace_is_valid_and_not_sampled() -> None:
+    context = context_of(tracestate="of=nothing")
     version, trace_id, span_id, flags = context.traceparent.split("-")
-    assert (version, trace_id, flags) == ("00", TRACE, "01")
-    assert span_id not in {SPAN, "0" * 16}
-    assert context.traceparent == context.traceparent
+    assert (version, flags, len(trace_id), len(span_id)) == ("00", "00", 32, 16)
+    assert int(trace_id, 16) and int(span_id, 16)
+    assert context.tracestate == ""
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,8 @@ headers, and `AdmissionMiddleware` goes around the router.
 """
 
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
-from typing import Any, cast
+from contextlib import asynccontextmanager, nullcontext
+from typing import TYPE_CHECKING, Any, cast
 
 from fastapi import APIRouter, FastAPI
 from starlette.middleware.cors import CORSMiddleware
@@ -28,6 +28,10 @@ from service_platform.openapi import describe_problems, operation_id
 from service_platform.ratelimit import Limiter, Policy
 from service_platform.resources import Lifecycle, Resource
 from service_platform.settings import PlatformSettings, load_settings
+from service_platform.telemetry.fastapi_config import telemetry_config
+
+if TYPE_CHECKING:
+    from service_platform.telemetry.export import TelemetryExport
 
 
 class ServiceApp(FastAPI):
@@ -70,8 +74,9 @@ class ServiceApp(FastAPI):
             **PROBLEM_HANDLERS,
             **(options.get("exception_handlers") or {}),
         }
-        if settings.otel_enabled:  # otherwise FastAPI's own variables count
-            options.setdefault("telemetry", {"auto_configure": True})
+        self._telemetry_export = _telemetry_export(settings)
+        if self._telemetry_export is not None:  # otherwise FastAPI's own variables count
+            options["telemetry"] = telemetry_config(options.get("telemetry"))
         self._described_document: dict[str, Any] | None = None
         super().__init__(**options)
         self.state.settings = settings
@@ -88,6 +93,7 @@ class ServiceApp(FastAPI):
             content_security_policies=ContentSecurityPolicies(content_security_policies or {}),
             has_own_cors=self._has_own_cors,
             exception_handlers=self.exception_handlers,
+            telemetry=self._telemetry_export,
         )
         self._start_resources_before_lifespan()
 
@@ -143,10 +149,23 @@ class ServiceApp(FastAPI):
 
         @asynccontextmanager
         async def with_resources(app: Any) -> AsyncIterator[Mapping[str, Any] | None]:
-            async with self.lifecycle, lifespan(app) as state:
+            # Begins first and ends last, so that the spans of a shutdown are exported, too.
+            async with (
+                self._telemetry_export or nullcontext(),
+                self.lifecycle,
+                lifespan(app) as state,
+            ):
                 yield state
 
         self.router.lifespan_context = with_resources  # type: ignore[assignment]
+
+
+def _telemetry_export(settings: PlatformSettings) -> "TelemetryExport | None":
+    if not settings.otel_enabled:
+        return None
+    from service_platform.telemetry.export import TelemetryExport  # noqa: PLC0415
+
+    return TelemetryExport(settings)
 
 
 def _endpoint_compiler(settings: PlatformSettings) -> EndpointCompiler | None:

@@ -21,6 +21,7 @@ from collections.abc import Awaitable, Callable
 from typing import Final
 
 import asyncpg
+from opentelemetry.context import Context
 from prometheus_client import Counter
 from redis.exceptions import RedisError
 from sqlalchemy.exc import SQLAlchemyError
@@ -29,17 +30,30 @@ from service_platform.cancellation import cancel_and_wait
 from service_platform.errors.database import database_problem
 from service_platform.logging import get_logger
 from service_platform.resources import HealthCheckError
+from service_platform.telemetry.tracing import span
 
 FIRST_BACKOFF_SECONDS: Final = 0.1
 LONGEST_BACKOFF_SECONDS: Final = 5.0
 SETTLED_SECONDS: Final = 5.0
 """A task without an end counts as recovered when it has run this long."""
 
+TRACED_FROM_SECONDS: Final = 30.0
+
 failures = Counter("background_task_failures_total", "Failures of background tasks.", ("task",))
 
 log = get_logger("service_platform.background")
 
 Work = Callable[[], Awaitable[None]]
+
+
+def in_trace(name: str, work: Work) -> Work:
+    """Return work that is done in a trace of its own."""
+
+    async def traced_work() -> None:
+        with span(name, context=Context()):
+            await work()
+
+    return traced_work
 
 
 class TaskEndedError(Exception):
@@ -61,7 +75,14 @@ class TaskSupervisor:
         """Start work that has no end; when it fails or returns it is started again."""
         self._start(_SupervisedTask(self._task_name(work), work))
 
-    def every(self, seconds: float, work: Work, *, wake: asyncio.Event | None = None) -> None:
+    def every(
+        self,
+        seconds: float,
+        work: Work,
+        *,
+        wake: asyncio.Event | None = None,
+        traced: bool | None = None,
+    ) -> None:
         """Start work that is done at once and then again and again.
 
         Args:
@@ -70,8 +91,13 @@ class TaskSupervisor:
                 is shorter where the backoff is.
             work: what to do each time.
             wake: ends the pause after a success early when it is set; cleared before the work.
+            traced: whether each time is a trace of its own; by default where that is not more often
+                than every `TRACED_FROM_SECONDS`, because a poll makes many traces of nothing.
         """
-        self._start(_PeriodicTask(self._task_name(work), work, seconds, wake))
+        name = self._task_name(work)
+        if seconds >= TRACED_FROM_SECONDS if traced is None else traced:
+            work = in_trace(name, work)
+        self._start(_PeriodicTask(name, work, seconds, wake))
 
     async def stop(self) -> None:
         """Cancel every task and wait until all have ended."""

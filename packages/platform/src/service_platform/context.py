@@ -7,10 +7,9 @@ logging pipeline and the HTTP client take request id and trace from it.
 import asyncio
 import math
 import re
-import secrets
 from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from starlette.types import Scope
 from uuid_utils import uuid7
@@ -44,7 +43,13 @@ class RequestContext:
         headers: every header by lower-case name; of a repeated one, the last.
         request_id: the caller's `X-Request-ID` where it is acceptable, else a new UUIDv7.
         trace_id: W3C trace id, continued from `traceparent` or new (32 hexadecimal digits).
-        trace_flags: W3C trace flags of the caller (two hexadecimal digits).
+        span_id: W3C id of the span that work for this request belongs to: the server span where
+            one is recorded, else the caller's, else a new one (16 hexadecimal digits).
+        trace_flags: W3C trace flags (two hexadecimal digits).
+        tracestate: the caller's, passed on as it is.
+        is_recorded: whether spans of this request are recorded; `None` where `telemetry` did not
+            decide, because it exports nothing or the service has a tracer provider of its own.
+        sampling: the sampler's result until the server span has been started with it.
         client_address: address of the client, behind trusted proxies the forwarded one.
         started: `time.perf_counter()` at the first byte of the request.
         deadline: event loop time at which the handler is cancelled.
@@ -67,7 +72,6 @@ class RequestContext:
     """
 
     __slots__ = (
-        "_span_id",
         "admitted",
         "allowed_methods",
         "answers_problems",
@@ -77,6 +81,7 @@ class RequestContext:
         "deadline",
         "disconnected",
         "headers",
+        "is_recorded",
         "message_limit",
         "path",
         "principal",
@@ -86,8 +91,10 @@ class RequestContext:
         "request_id",
         "response_headers",
         "route",
+        "sampling",
         "scope",
         "settings",
+        "span_id",
         "started",
         "status",
         "stream_ended",
@@ -95,6 +102,7 @@ class RequestContext:
         "timed_out",
         "trace_flags",
         "trace_id",
+        "tracestate",
     )
 
     def __init__(
@@ -132,14 +140,17 @@ class RequestContext:
         self.recorded = False
         self.refused_status = 0
         self.stream_ended = False
-        self._span_id = ""
+        self.is_recorded: bool | None = None
+        self.sampling: Any = None
+        self.tracestate = ""
         fresh = str(uuid7())
         offered = headers.get(b"x-request-id")
         if offered is not None and _valid_request_id(offered):
             self.request_id = offered.decode("ascii")
         else:
             self.request_id = fresh
-        self.trace_id, self.trace_flags = fresh.replace("-", ""), "00"
+        self.trace_id = fresh.replace("-", "")
+        self.span_id, self.trace_flags = self.trace_id[16:], "00"
         traceparent = headers.get(b"traceparent")
         if traceparent is not None:
             self._continue_trace(traceparent)
@@ -149,13 +160,6 @@ class RequestContext:
         """`http` or `https` (`ws`, `wss`), behind trusted proxies the forwarded one."""
         scheme: str = self.scope.get("scheme", "http")
         return scheme
-
-    @property
-    def span_id(self) -> str:
-        """W3C id of this service's part of the trace (16 hexadecimal digits)."""
-        if not self._span_id:
-            self._span_id = secrets.token_hex(8)
-        return self._span_id
 
     @property
     def traceparent(self) -> str:
@@ -169,7 +173,8 @@ class RequestContext:
             return
         trace_id, span_id, flags = (part.decode("ascii") for part in match.groups())
         if trace_id != _ZERO_TRACE and span_id != _ZERO_SPAN:
-            self.trace_id, self.trace_flags = trace_id, flags
+            self.trace_id, self.span_id, self.trace_flags = trace_id, span_id, flags
+            self.tracestate = self.headers.get(b"tracestate", b"").decode("latin-1")
 
 
 current: ContextVar[RequestContext | None] = ContextVar("request_context", default=None)

@@ -8,21 +8,20 @@ microseconds; a bounded queue keeps them for the thread that writes them (`log_w
 import atexit
 import logging
 import os
-import re
 import sys
 import time
 from collections.abc import MutableMapping
 from typing import Any, Final, TextIO, cast
 
 import structlog
+from opentelemetry import trace
 from structlog.typing import EventDict, FilteringBoundLogger, WrappedLogger
 
 from service_platform.context import current_context
 from service_platform.log_renderers import ConsoleRenderer, JsonRenderer
 from service_platform.log_writer import LogWriter
 from service_platform.settings import PlatformSettings
-
-_password_in_url: Final = re.compile(r"(://[^:/@\s]*):[^@/\s]+@")
+from service_platform.telemetry.exceptions import without_passwords
 
 _QUIET_LIBRARIES: Final = ("uvicorn.access", "httpx2", "httpcore2", "asyncio")
 
@@ -47,17 +46,25 @@ def _add_context(logger: WrappedLogger, _: str, event: EventDict) -> EventDict:
     event["logger"] = logger.name
     event["timestamp"] = time.time()
     if "exception" in event:
-        event["exception"] = _without_passwords(event["exception"])
-    context = current_context()
-    if context is not None:
-        event.setdefault("request_id", context.request_id)
-        event.setdefault("trace_id", context.trace_id)
+        event["exception"] = without_passwords(event["exception"])
+    for name, value in _ids().items():
+        event.setdefault(name, value)
     return event
 
 
-def _without_passwords(text: str) -> str:
-    """Remove passwords of URLs, which a traceback may quote."""
-    return _password_in_url.sub(r"\1:***@", text)
+def _ids() -> dict[str, str]:
+    """Return the ids of the request and of the span that this code works for, where there are."""
+    ids = {}
+    context = current_context()
+    if context is not None:
+        ids["request_id"] = context.request_id
+    span = trace.get_current_span().get_span_context()
+    if span.is_valid:
+        ids["trace_id"] = trace.format_trace_id(span.trace_id)
+        ids["span_id"] = trace.format_span_id(span.span_id)
+    elif context is not None:
+        ids["trace_id"], ids["span_id"] = context.trace_id, context.span_id
+    return ids
 
 
 def _as_arguments(_: WrappedLogger, __: str, event: EventDict) -> tuple[Any, dict[str, Any]]:
@@ -77,10 +84,8 @@ class _StandardLibraryHandler(logging.Handler):
             }
             if record.exc_info and record.exc_info[0] is not None:
                 text = logging.Formatter().formatException(record.exc_info)
-                event["exception"] = _without_passwords(text)
-            context = current_context()
-            if context is not None:
-                event["request_id"] = context.request_id
+                event["exception"] = without_passwords(text)
+            event.update(_ids())
             writer.put(dict(event))
         except Exception:  # noqa: BLE001 - logging must never fail the caller
             self.handleError(record)

@@ -21,6 +21,7 @@ from service_platform.redis_connection import (
 )
 from service_platform.resources import HealthCheckError, StartError
 from service_platform.settings import PlatformSettings
+from service_platform.telemetry.redis_spans import TracedRedis, server_attributes
 
 DRIVER: Final = DriverInfo(lib_version=redis.__version__)
 """Said once: otherwise redis-py reads it from the package's metadata for every connection."""
@@ -122,7 +123,12 @@ def connect(
         "maint_notifications_config": MaintNotificationsConfig(enabled=False),
     }
     url = settings.redis_url.get_secret_value()
-    client: Redis = Redis.from_pool(PrimaryConnectionPool.from_url(url, **options))
+    pool = PrimaryConnectionPool.from_url(url, **options)
+    if not settings.otel_enabled:
+        client: Redis = Redis.from_pool(pool)
+        return client
+    client = TracedRedis.from_pool(pool)
+    client.span_attributes = server_attributes(url)  # type: ignore[attr-defined] # typed as Redis
     return client
 
 

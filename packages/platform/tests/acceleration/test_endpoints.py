@@ -273,6 +273,7 @@ async def ask(app: ServiceApp, path: str, **options: Any) -> tuple[Any, ...]:
     transport = httpx2.ASGITransport(app, raise_app_exceptions=False)
     async with httpx2.AsyncClient(transport=transport, base_url="http://lamps.test") as client:
         client.headers["X-Request-ID"] = "0b9d4d52-9c33-7a55-a55f-2f3f0f0c9a01"
+        client.headers["traceparent"] = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-00"
         answer = await client.get(f"/api/v1/lamps{path}", **options)
     seen = {name: value for name, value in answer.headers.items() if name != "x-response-time"}
     content = answer.json() if answer.text[:1] in {"{", "["} else answer.text

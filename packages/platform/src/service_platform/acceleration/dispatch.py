@@ -51,6 +51,9 @@ class DirectDispatch:
             await self._app(scope, receive, send)
             return
         context: RequestContext = scope[SCOPE_KEY]
+        if context.is_recorded is not False and self._application._native_telemetry.enabled():  # noqa: SLF001
+            await self._app(scope, receive, send)  # which makes the spans
+            return
         scope["app"] = self._application
         try:
             if await self._admission.serve_compiled(context, scope, receive, send):
@@ -69,7 +72,7 @@ class DirectDispatch:
         if stack is not self._known_stack:
             self._known_stack = stack
             self._is_plain = self._consists_of_framework_layers(stack)
-        return self._is_plain and not self._application._native_telemetry.enabled()  # noqa: SLF001
+        return self._is_plain
 
     def _consists_of_framework_layers(self, stack: ASGIApp) -> bool:
         layer: ASGIApp | None = stack

@@ -12,6 +12,7 @@ import asyncpg
 from service_platform.connection_urls import PostgresUrl
 from service_platform.errors.database import DatabaseUnavailableError, TooManyConnectionsError
 from service_platform.settings import PlatformSettings
+from service_platform.telemetry.database_spans import server_attributes, trace_connection
 
 RECONNECT_SECONDS: Final = 1.0
 """How long a restarting server is waited for, while it refuses connections."""
@@ -36,6 +37,10 @@ class Connector:
     Args:
         settings: address and time limits.
         statement_timeout_seconds: instead of the setting; 0 for none (migrations).
+
+    Attributes:
+        is_pooled: whether a pooler gives each transaction another session.
+        span_attributes: of the server, for spans of statements; `None` where none are made.
     """
 
     def __init__(
@@ -46,6 +51,7 @@ class Connector:
             limit = statement_timeout_seconds
         url = PostgresUrl.parse(settings.database_url.get_secret_value())
         self._socket_options = url.socket_options()
+        self.span_attributes = server_attributes(url) if settings.otel_enabled else None
         self._command_timeout = limit + ANSWER_MARGIN_SECONDS if limit else None
         self.is_pooled = settings.database_pooler == "transaction"
         server_settings = {"application_name": settings.project_name, "timezone": "UTC"}
@@ -102,6 +108,8 @@ class Connector:
         for option in self._socket_options:
             if option[0] == socket.SOL_SOCKET or opened.family != socket.AF_UNIX:
                 opened.setsockopt(*option)
+        if self.span_attributes is not None:
+            trace_connection(connection, self.span_attributes)
         return connection
 
     async def connect_for_pool(self) -> asyncpg.Connection:

@@ -14,6 +14,7 @@ from service_platform.database.driver_errors import conceal_values, ends_connect
 from service_platform.database.pool import FairQueuePool
 from service_platform.errors.database import DatabaseUnavailableError
 from service_platform.settings import PlatformSettings
+from service_platform.telemetry.database_spans import trace_engine
 
 RECYCLE_SECONDS: Final = 1800
 """A connection is replaced at this age, so that a moved database or a full backend is left."""
@@ -63,6 +64,8 @@ def make_engine(
     event.listen(engine.sync_engine, "checkin", _discard_open_transaction)
     event.listen(engine.sync_engine, "handle_error", _handle_error)
     _measure(engine.sync_engine, pool_in_use.labels(name))
+    if connector.span_attributes is not None:
+        trace_engine(engine.sync_engine, connector.span_attributes)
     return engine
 
 

@@ -139,7 +139,9 @@ PROBLEM_HANDLERS: Final[Mapping[Any, Any]] = {
 def _respond(connection: HTTPConnection, problem: Problem) -> Response:
     context: RequestContext = connection.scope[SCOPE_KEY]
     return problem.response(
-        base_url=context.settings.problem_type_base_url, request_id=context.request_id
+        base_url=context.settings.problem_type_base_url,
+        request_id=context.request_id,
+        trace_id=context.trace_id,
     )
 
 

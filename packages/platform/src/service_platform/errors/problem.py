@@ -21,6 +21,7 @@ PROBLEMS_PATH: Final = "/problems"
 where else they are published."""
 
 _EXAMPLE_ID: Final = "019ab6a1-7c1e-7d3e-8f6e-2f0c6a1f5a10"
+_EXAMPLE_TRACE: Final = "4bf92f3577b34da6a3ce929d0e0e4736"
 _SECONDS: Final = {"schema": {"type": "integer", "minimum": 0}, "example": 1}
 _RETRY_AFTER: Final = {"Retry-After": {"description": "Seconds to wait.", **_SECONDS}}
 _HEADERS: Final[dict[int, dict[str, Any]]] = {
@@ -35,7 +36,7 @@ _HEADERS: Final[dict[int, dict[str, Any]]] = {
     503: _RETRY_AFTER,
 }
 
-_FACTS: Final = frozenset({"status", "instance", "request_id"})
+_FACTS: Final = frozenset({"status", "instance", "request_id", "trace_id"})
 """Members that no extension replaces: they tell of this response and this request."""
 
 registry: dict[str, type["Problem"]] = {}
@@ -96,7 +97,7 @@ class Problem(HTTPException):
         """Return the `type` member."""
         return cls.type_uri or f"{base_url}/{cls.slug}"
 
-    def body(self, *, base_url: str, request_id: str) -> bytes:
+    def body(self, *, base_url: str, request_id: str, trace_id: str | None = None) -> bytes:
         """Encode the JSON object of the response."""
         content: dict[str, Any] = {
             "type": self.uri(base_url),
@@ -108,15 +109,23 @@ class Problem(HTTPException):
             "message": self.message,
             "request_id": request_id,
         }
+        if trace_id is not None:
+            content["trace_id"] = trace_id
         if self.details is not None:
             content["details"] = self.details
         extensions = {name: value for name, value in self.extensions.items() if name not in _FACTS}
         return orjson.dumps(content | extensions, default=str, option=orjson.OPT_NON_STR_KEYS)
 
-    def response(self, *, base_url: str, request_id: str) -> Response:
-        """Make the complete response."""
+    def response(self, *, base_url: str, request_id: str, trace_id: str | None = None) -> Response:
+        """Make the complete response.
+
+        Args:
+            base_url: of the `type`.
+            request_id: identifies the request in the logs.
+            trace_id: of the request's trace; `None` for what never became a request.
+        """
         return Response(
-            self.body(base_url=base_url, request_id=request_id),
+            self.body(base_url=base_url, request_id=request_id, trace_id=trace_id),
             status_code=self.status,
             headers={"cache-control": "no-store", **(self.headers or {})},
             media_type=PROBLEM_MEDIA_TYPE,
@@ -191,6 +200,11 @@ class ProblemDetail(BaseModel):
     request_id: str = Field(
         description="Identifies the request in the logs.", examples=[_EXAMPLE_ID]
     )
+    trace_id: str | None = Field(
+        None,
+        description="Identifies the request's trace (W3C Trace Context).",
+        examples=[_EXAMPLE_TRACE],
+    )
     details: list[FieldProblem] | None = Field(None, description="The wrong fields of a request.")
 
 
@@ -227,6 +241,7 @@ def _example(problem: type[Problem]) -> dict[str, Any]:
         "error": problem.code(),
         "message": problem.default_message,
         "request_id": _EXAMPLE_ID,
+        "trace_id": _EXAMPLE_TRACE,
     }
     if problem.has_details:
         value["details"] = [

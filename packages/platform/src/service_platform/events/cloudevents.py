@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from service_platform.context import current_context
 from service_platform.events.event import Event, Message
 from service_platform.ids import new_id
+from service_platform.telemetry.propagation import trace_attributes
 
 SPECVERSION: Final = "1.0"
 
@@ -29,6 +30,7 @@ class CloudEvent(BaseModel):
     sequence: int
     requestid: str | None = None
     traceparent: str | None = None
+    tracestate: str | None = None
     data: dict[str, Any]
 
 
@@ -42,7 +44,8 @@ class EventDecodeError(Exception):
 def new_cloudevent(event: Event) -> dict[str, Any]:
     """Make the attributes of a new CloudEvent, all but `source` and `sequence`.
 
-    The relay adds those. `requestid` and `traceparent` come from the current request.
+    The relay adds those. `requestid` comes from the current request, `traceparent` from the span
+    in which the event is made.
     """
     attributes: dict[str, Any] = {
         "specversion": SPECVERSION,
@@ -56,7 +59,7 @@ def new_cloudevent(event: Event) -> dict[str, Any]:
     context = current_context()
     if context is not None:
         attributes["requestid"] = context.request_id
-        attributes["traceparent"] = context.traceparent
+    attributes |= trace_attributes(context)
     attributes["data"] = event.model_dump(mode="json")
     return attributes
 
@@ -109,6 +112,7 @@ def decode_message(cloudevent: CloudEvent, event_type: type[E]) -> Message[E]:
         time=cloudevent.time,
         request_id=cloudevent.requestid,
         traceparent=cloudevent.traceparent,
+        tracestate=cloudevent.tracestate,
         event=event,
     )
 

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Final
 
+from opentelemetry.trace import SpanKind
 from redis.exceptions import RedisError, ResponseError
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -35,6 +36,7 @@ from service_platform.logging import get_logger
 from service_platform.redis_client import refuse_unsupported
 from service_platform.redis_connection import is_wrong_server
 from service_platform.resources import HealthCheckError
+from service_platform.telemetry.messaging_spans import batch_span
 
 RETRY_CHECK_SECONDS: Final = 0.5
 METRICS_SECONDS: Final = 5.0
@@ -191,8 +193,10 @@ class Consumer:
     async def _apply(self, batch: list[tuple[Delivery, Message[Event]]]) -> None:
         """Apply a batch in one transaction; where that fails, each event in one of its own."""
         messages = [message for _, message in batch]
+        stream, traces = self._group.stream.name, [message.trace() for message in messages]
         try:
-            outcomes = await self._apply_when_available(messages)
+            with batch_span("process", SpanKind.CONSUMER, stream, traces):
+                outcomes = await self._apply_when_available(messages)
         except Exception as error:  # noqa: BLE001 - a handler may raise anything
             if len(batch) == 1:
                 await self._fail(batch[0][0], messages[0].event.type, error)

@@ -11,6 +11,8 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict
 
+from service_platform.telemetry.messaging_spans import EventTrace
+
 _SCHEMA: Final = "urn:events:{type}:{version}"
 
 
@@ -59,7 +61,8 @@ class Message(Generic[E_co]):
             one has the greater number.
         time: when it was published.
         request_id: of the request that caused it.
-        traceparent: trace of that request (W3C Trace Context).
+        traceparent: the span in which it was published (W3C Trace Context).
+        tracestate: of the same.
         event: what happened.
     """
 
@@ -70,6 +73,17 @@ class Message(Generic[E_co]):
     request_id: str | None
     traceparent: str | None
     event: E_co
+    tracestate: str | None = None
+
+    def trace(self) -> EventTrace:
+        """Return what spans tell of it."""
+        return EventTrace(
+            id=str(self.id),
+            type=self.event.type,
+            request_id=self.request_id,
+            traceparent=self.traceparent,
+            tracestate=self.tracestate,
+        )
 
     @property
     def trace_id(self) -> str | None:

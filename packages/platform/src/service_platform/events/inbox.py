@@ -6,15 +6,18 @@ is skipped as superseded, because its state is out of date.
 """
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from enum import StrEnum
 from typing import Final
 
 import structlog
+from opentelemetry.trace import SpanKind
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from service_platform.events.event import Event, Message
 from service_platform.events.handlers import Handlers
+from service_platform.telemetry.messaging_spans import event_span
 
 # Rows are locked in one order everywhere, so that replicas cannot deadlock.
 _INSERT_NEW: Final = text(
@@ -101,7 +104,9 @@ async def apply(
                 outcomes.append(Outcome.SUPERSEDED)
                 continue
             reached[subject] = message.sequence
-        await _call_handler(session, message, handlers)
+        of_several = event_span("process", SpanKind.CONSUMER, stream, message.trace())
+        with of_several if len(messages) > 1 else nullcontext():
+            await _call_handler(session, message, handlers)
         outcomes.append(Outcome.APPLIED)
     await session.flush()
     advanced = {each: sequence for each, sequence in reached.items() if sequence != before[each]}

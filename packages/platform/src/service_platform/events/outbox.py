@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from service_platform.events.cloudevents import new_cloudevent
 from service_platform.events.event import Event
 from service_platform.events.stream_ids import StreamId
+from service_platform.telemetry.messaging_spans import create_span
 
 NOTIFY_CHANNEL: Final = "outbox"
 """PostgreSQL notifies this channel at the commit of a transaction that published."""
@@ -124,16 +125,17 @@ async def publish(session: AsyncSession, event: Event, *, recipient: str | None 
         recipient: name of the only consumer group that is to apply it; by default all do.
     """
     await session.flush()
-    await session.execute(
-        _INSERT,
-        {
-            "space": LOCK_NAMESPACE,
-            "subject": event.subject,
-            "event": orjson.dumps(new_cloudevent(event)).decode(),
-            "recipient": recipient,
-            "channel": NOTIFY_CHANNEL,
-        },
-    )
+    with create_span(event.type):
+        await session.execute(
+            _INSERT,
+            {
+                "space": LOCK_NAMESPACE,
+                "subject": event.subject,
+                "event": orjson.dumps(new_cloudevent(event)).decode(),
+                "recipient": recipient,
+                "channel": NOTIFY_CHANNEL,
+            },
+        )
 
 
 async def try_lock_relay(session: AsyncSession) -> bool:

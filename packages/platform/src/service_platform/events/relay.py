@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 import asyncpg
+from opentelemetry.trace import SpanKind
 from redis.exceptions import RedisError
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -28,6 +29,7 @@ from service_platform.events.stream import EventStream, StreamDataLossError, con
 from service_platform.logging import get_logger
 from service_platform.redis_client import refuse_unsupported
 from service_platform.resources import HealthCheckError
+from service_platform.telemetry.messaging_spans import EventTrace, batch_span
 
 DELETE_BATCH: Final = 1_000
 MARK_PENDING_BATCH: Final = 10_000
@@ -121,23 +123,25 @@ class Relay:
         if not await outbox.try_lock_relay(session):
             return 0
         events = await outbox.pending_events(session, self._settings.events_batch_size)
-        # Also without events, so that a loss of data in Redis is noticed now and not only at the
-        # next event.
-        entry_ids = await self._stream.append(
-            [
-                (
-                    encode_cloudevent(
-                        each.attributes, source=self._stream.name, sequence=each.sequence
-                    ),
-                    each.recipient,
-                )
-                for each in events
-            ],
-            newest_known=await outbox.newest_relayed(session),
-        )
-        if events:
-            await outbox.mark_relayed(session, events, entry_ids)
-            metrics.relayed.labels(self._stream.name).inc(len(events))
+        traces = [EventTrace.of_cloudevent(each.attributes) for each in events]
+        with batch_span("send", SpanKind.PRODUCER, self._stream.name, traces):
+            # Also without events, so that a loss of data in Redis is noticed now and not only at
+            # the next event.
+            entry_ids = await self._stream.append(
+                [
+                    (
+                        encode_cloudevent(
+                            each.attributes, source=self._stream.name, sequence=each.sequence
+                        ),
+                        each.recipient,
+                    )
+                    for each in events
+                ],
+                newest_known=await outbox.newest_relayed(session),
+            )
+            if events:
+                await outbox.mark_relayed(session, events, entry_ids)
+                metrics.relayed.labels(self._stream.name).inc(len(events))
         return len(events)
 
     async def _relay_lost_again(self, error: StreamDataLossError) -> None:

@@ -21,6 +21,7 @@ from service_platform.identity.errors import KeysUnavailable
 from service_platform.identity.jwk_set import VerificationKey, parse_jwk_set
 from service_platform.logging import get_logger
 from service_platform.resources import HealthCheckError
+from service_platform.telemetry.http_spans import TracedClient
 from service_platform.tls import ssl_context_for
 
 JWKS_PATH: Final = "/.well-known/jwks.json"
@@ -91,7 +92,7 @@ class JwksClient:
 
     async def start(self) -> None:
         """Start to fetch in the background; the start does not wait for auth."""
-        self._http = httpx2.AsyncClient(
+        self._http = TracedClient(
             timeout=FETCH_TIMEOUT_SECONDS,
             follow_redirects=False,
             trust_env=False,

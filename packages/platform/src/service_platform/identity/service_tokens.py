@@ -13,6 +13,7 @@ from service_platform.errors import ServiceUnavailable
 from service_platform.identity.dependencies import TOKEN_PATH
 from service_platform.logging import get_logger
 from service_platform.settings import PlatformSettings
+from service_platform.telemetry.http_spans import TracedClient
 from service_platform.tls import ssl_context_for
 
 REFRESH_AHEAD: Final = 0.75
@@ -112,7 +113,7 @@ class ServiceTokens:
             form["scope"] = self._scope
         async with (
             asyncio.timeout(TIMEOUT_SECONDS),
-            httpx2.AsyncClient(
+            TracedClient(
                 timeout=TIMEOUT_SECONDS,
                 follow_redirects=False,
                 trust_env=False,

@@ -76,6 +76,7 @@ def _event(name: str, context: RequestContext, level: str) -> dict[str, Any]:
         "client.address": context.client_address,
         "request_id": context.request_id,
         "trace_id": context.trace_id,
+        "span_id": context.span_id,
     }
     if context.principal is not None:
         event["account"] = context.principal.subject

@@ -13,6 +13,7 @@ from typing import Final, Protocol, cast
 
 from fastapi import FastAPI
 from fastapi.routing import RouteContext
+from opentelemetry import trace
 from starlette._utils import get_route_path
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -33,6 +34,8 @@ from service_platform.middleware.route_info import (
 )
 from service_platform.middleware.route_table import RouteMatch, RouteTable
 from service_platform.ratelimit import Decision, Limiter, Policy, RateLimitCaller
+from service_platform.telemetry.rate_limit_spans import hit_in_span
+from service_platform.telemetry.request_tracing import take_over_span
 
 _BEARER: Final = b"bearer "
 _REQUEST_TIMEOUT: Final = REQUEST_TIMEOUT_HEADER.encode("ascii")
@@ -110,6 +113,9 @@ class AdmissionMiddleware:
         elif context.admitted:
             await self._app(scope, receive, send)
         else:
+            span = trace.get_current_span()
+            if span.is_recording():
+                take_over_span(context, span)
             await self._within_deadline(context, self._serve(context, scope, receive, send))
 
     async def serve_compiled(
@@ -181,7 +187,7 @@ class AdmissionMiddleware:
             and match.is_full
             and not match.is_nested
             and not self._application.dependency_overrides
-            and "fastapi.telemetry" not in scope  # spans are made in the request handler
+            and scope.get("fastapi.telemetry") is None  # spans are made in the request handler
         )
 
     async def _admit_and_call(
@@ -251,13 +257,19 @@ class AdmissionMiddleware:
                 context.authentication_error = problem
                 return
         context.principal = principal
+        if context.is_recorded:
+            trace.get_current_span().set_attribute("user.id", str(principal.subject))
 
     async def _take(
         self, limiter: Limiter, context: RequestContext, policies: tuple[Policy, ...]
     ) -> None:
         """Take the cost of the request from the quotas of its caller, or refuse it."""
-        answer = limiter.hit_nowait(RateLimitCaller.of(context), policies)
-        decision = answer if isinstance(answer, Decision) else await answer
+        caller = RateLimitCaller.of(context)
+        if context.is_recorded:
+            decision = await hit_in_span(limiter, caller, policies)
+        else:
+            answer = limiter.hit_nowait(caller, policies)
+            decision = answer if isinstance(answer, Decision) else await answer
         context.response_headers += decision.headers
         if not decision.allowed:
             raise decision.problem()

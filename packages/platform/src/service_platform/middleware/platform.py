@@ -9,7 +9,7 @@ import asyncio
 import time
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import anyio
 from starlette.exceptions import HTTPException
@@ -40,6 +40,9 @@ from service_platform.middleware.websockets import WebSocketLayer
 from service_platform.resources import Lifecycle
 from service_platform.settings import Environment, PlatformSettings
 
+if TYPE_CHECKING:
+    from service_platform.telemetry.export import TelemetryExport
+
 CLIENT_CLOSED_REQUEST: Final = 499
 """Logged when the client left before its answer (nginx's number; nobody receives it)."""
 
@@ -63,6 +66,7 @@ class PlatformMiddleware:
         content_security_policies: policies by path prefix, see `ContentSecurityPolicies`.
         has_own_cors: whether the application has CORS rules of its own, which then count alone.
         exception_handlers: of the application, by class or status; looked at for each request.
+        telemetry: decides which requests are recorded; `None` where nothing is exported.
     """
 
     def __init__(
@@ -75,6 +79,7 @@ class PlatformMiddleware:
         content_security_policies: ContentSecurityPolicies | None = None,
         has_own_cors: Callable[[], bool] = lambda: False,
         exception_handlers: Mapping[Any, Any] = PROBLEM_HANDLERS,
+        telemetry: "TelemetryExport | None" = None,
     ) -> None:
         self._app = app
         # An application, router or route with a `max_body_size` of its own changes the limit.
@@ -99,6 +104,7 @@ class PlatformMiddleware:
             self._record,
         )
         self._websockets = WebSocketLayer(app, settings, self._cors, self._access_log)
+        self._telemetry = telemetry
         self._loop: asyncio.AbstractEventLoop | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -126,6 +132,8 @@ class PlatformMiddleware:
         context.answers_problems = answering is handle_http_exception
         scope[SCOPE_KEY] = context
         reset = current.set(context)
+        tracing = None if self._telemetry is None else self._telemetry.tracing
+        trace_token = None if tracing is None else tracing.begin(context)
         self._deadlines.enter(context, own_limit=asked_timeout is not None)
         try:
             if kind == "http":
@@ -135,6 +143,8 @@ class PlatformMiddleware:
                 await self._websockets.serve(context, receive, send, accepted=accepted)
         finally:
             self._deadlines.leave(context)
+            if tracing is not None and trace_token is not None:
+                tracing.end(trace_token)
             current.reset(reset)
 
     def _current_task(self) -> "asyncio.Task[object] | None":

@@ -33,7 +33,9 @@ _NO_CONTENT_TYPE: Final = b""
 def problem_response(context: RequestContext, problem: Problem) -> Response:
     """Make the response of a problem to a request."""
     return problem.response(
-        base_url=context.settings.problem_type_base_url, request_id=context.request_id
+        base_url=context.settings.problem_type_base_url,
+        request_id=context.request_id,
+        trace_id=context.trace_id,
     )
 
 

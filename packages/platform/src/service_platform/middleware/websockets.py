@@ -106,7 +106,9 @@ class WebSocketLayer:
         self, context: RequestContext, problem: Problem, connection: "WebSocketConnection"
     ) -> None:
         response = problem.response(
-            base_url=self._settings.problem_type_base_url, request_id=context.request_id
+            base_url=self._settings.problem_type_base_url,
+            request_id=context.request_id,
+            trace_id=context.trace_id,
         )
         await response(context.scope, connection.receive, connection.send)
 

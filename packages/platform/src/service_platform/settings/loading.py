@@ -7,6 +7,7 @@ from typing import Any, Final, TypeVar
 from pydantic import ValidationError
 
 from service_platform.settings.service import ServiceSettings
+from service_platform.settings.telemetry import STANDARD_VARIABLE
 
 EXIT_CONFIG: Final = 78
 """Exit status for a wrong configuration (`EX_CONFIG` of BSD's sysexits.h)."""
@@ -39,6 +40,9 @@ def explain(errors: Sequence[Any]) -> list[str]:
     """Make a line for each wrong setting: the variable's name and what it must be."""
     lines = []
     for error in errors:
+        if error.get("type") == STANDARD_VARIABLE:
+            lines.append(str(error["msg"]))
+            continue
         name = str(error["loc"][0]).upper() if error["loc"] else "settings"
         message = str(error["msg"]).removeprefix("Value error, ")
         lines.append(f"{name}: {message[0].lower()}{message[1:]}")

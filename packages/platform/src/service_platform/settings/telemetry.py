@@ -1,21 +1,24 @@
 """Settings of logs, metrics and traces."""
 
-import os
-from importlib.util import find_spec
 from typing import Final, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, ValidationInfo, field_validator
+from pydantic_core import PydanticCustomError
 
+from service_platform.settings.otel_variables import (
+    ENDPOINT,
+    SIGNALS,
+    OtelVariableError,
+    endpoint_of,
+    is_sdk_disabled,
+    read_otel_variables,
+    require_exportable,
+)
 from service_platform.settings.service import ServiceSettings
 from service_platform.settings.value_types import LogLevel
 
-EXPORTER: Final = "opentelemetry.exporter.otlp.proto.http"
-ENDPOINTS: Final = (
-    "OTEL_EXPORTER_OTLP_ENDPOINT",
-    "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
-    "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT",
-    "OTEL_EXPORTER_OTLP_LOGS_ENDPOINT",
-)
+STANDARD_VARIABLE: Final = "standard_variable"
+"""Type of an error whose message names the variable itself, because it is none of ours."""
 
 
 class TelemetrySettings(ServiceSettings):
@@ -28,25 +31,27 @@ class TelemetrySettings(ServiceSettings):
     log_queue_size: int = Field(
         10_000, ge=100, le=1_000_000, description="Lines held for a slow reader; more are dropped."
     )
-    otel_enabled: bool = Field(
-        False,
-        description="Export traces, metrics, logs to OTEL_EXPORTER_OTLP_ENDPOINT (extra `otel`).",
+    otel_enabled: bool | None = Field(
+        None,
+        description="Export traces and metrics; by default where OTEL_EXPORTER_OTLP_ENDPOINT is "
+        "set (docs/telemetry.md).",
     )
 
     @field_validator("otel_enabled", mode="after")
     @classmethod
-    def _can_export(cls, value: bool) -> bool:
-        if value and not _is_installed(EXPORTER):
-            raise ValueError("is true, so install the extra: service-platform[otel]")
-        if value and not any(os.environ.get(name) for name in ENDPOINTS):
-            raise ValueError(
-                "is true, so set OTEL_EXPORTER_OTLP_ENDPOINT, such as http://collector:4318"
-            )
-        return value
-
-
-def _is_installed(module: str) -> bool:
-    try:
-        return find_spec(module) is not None
-    except ModuleNotFoundError:
-        return False
+    def _can_export(cls, value: bool | None, info: ValidationInfo) -> bool:
+        """Decide whether to export; refuse what was asked for and is impossible."""
+        if value is False or "secrets_dir" not in info.data:
+            return False
+        variables = read_otel_variables(info.data["secrets_dir"])
+        if is_sdk_disabled(variables):
+            return False
+        if not any(endpoint_of(signal, variables) for signal in SIGNALS):
+            if value:
+                raise ValueError(f"is true, so set {ENDPOINT}, such as http://collector:4318")
+            return False
+        try:
+            require_exportable(variables)
+        except OtelVariableError as error:
+            raise PydanticCustomError(STANDARD_VARIABLE, "{told}", {"told": str(error)}) from None
+        return True
