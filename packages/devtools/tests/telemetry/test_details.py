@@ -14,9 +14,9 @@ from devtools.telemetry.details import detail, failure, one_line, status_code
         ("GET", {"url.full": "http://a/b", "db.query.text": "SELECT 1"}, "SELECT 1"),
         ("publish", {"messaging.destination.name": "auth"}, "auth"),
         ("send auth", {"messaging.destination.name": "auth"}, ""),
-        ("limit", {"rate_limit.decision": "allowed"}, "allowed"),
-        ("limit", {"app.ratelimit.outcome": "refused"}, "refused"),
-        ("limit", {"cache.decision": "hit"}, ""),
+        ("limit", {"rate_limit.allowed": True, "rate_limit.backend": "redis"}, "allowed"),
+        ("limit", {"rate_limit.allowed": False, "rate_limit.violated": ["a"]}, "refused: a"),
+        ("COMMIT", {"db.query.text": "COMMIT;"}, ""),
         ("x", {}, ""),
     ],
 )  # fmt: skip

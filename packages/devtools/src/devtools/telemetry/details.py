@@ -7,15 +7,15 @@ from devtools.telemetry.spans import Span
 
 STATUS_CODE: Final = "http.response.status_code"
 _TELLING: Final = ("db.query.text", "url.full", "messaging.destination.name")
-_DECISIONS: Final = ("decision", "outcome", "result")
 _EXCEPTION: Final = "exception"
 
 
 def detail(span: Span) -> str:
     """The most telling attribute in one line; empty where there is none or the name says it."""
     for name in _TELLING:
-        if (value := span.attributes.get(name)) and str(value) not in span.name:
-            return one_line(str(value))
+        value = one_line(str(span.attributes.get(name) or ""))
+        if value and value.rstrip(";") not in span.name:
+            return value
     return one_line(_decision(span.attributes))
 
 
@@ -48,8 +48,9 @@ def one_line(text: str) -> str:
 
 
 def _decision(attributes: Mapping[str, Any]) -> str:
-    for name, value in attributes.items():
-        place, _, last = name.rpartition(".")
-        if "rate" in place and "limit" in place and last in _DECISIONS:
-            return str(value)
-    return ""
+    """What a rate limit decided: that the request may pass, or which policies refuse it."""
+    allowed = attributes.get("rate_limit.allowed")
+    if allowed is None:
+        return ""
+    violated = attributes.get("rate_limit.violated") or ()
+    return "allowed" if allowed else f"refused: {', '.join(map(str, violated))}"
