@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from service_platform.context import current_context
 from service_platform.events.event import Event, Message
 from service_platform.ids import new_id
+from service_platform.telemetry.messaging_spans import EventTrace
 from service_platform.telemetry.propagation import trace_attributes
 
 SPECVERSION: Final = "1.0"
@@ -32,6 +33,16 @@ class CloudEvent(BaseModel):
     traceparent: str | None = None
     tracestate: str | None = None
     data: dict[str, Any]
+
+    def trace(self) -> EventTrace:
+        """Return what spans tell of it."""
+        return EventTrace(
+            id=str(self.id),
+            type=self.type,
+            request_id=self.requestid,
+            traceparent=self.traceparent,
+            tracestate=self.tracestate,
+        )
 
 
 class EventDecodeError(Exception):

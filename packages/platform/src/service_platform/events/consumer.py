@@ -36,7 +36,7 @@ from service_platform.logging import get_logger
 from service_platform.redis_client import refuse_unsupported
 from service_platform.redis_connection import is_wrong_server
 from service_platform.resources import HealthCheckError
-from service_platform.telemetry.messaging_spans import batch_span
+from service_platform.telemetry.messaging_spans import batch_span, event_span
 
 RETRY_CHECK_SECONDS: Final = 0.5
 METRICS_SECONDS: Final = 5.0
@@ -187,6 +187,10 @@ class Consumer:
         cloudevent = decode_cloudevent(delivery.content)
         if not self._handlers.has_handler(cloudevent):
             metrics.handled.labels(self._group.stream.name, cloudevent.type, "ignored").inc()
+            with event_span(
+                "process", SpanKind.CONSUMER, self._group.stream.name, cloudevent.trace()
+            ) as span:
+                span.set_attribute("messaging.process.outcome", "ignored")
             return None
         return self._handlers.decode(cloudevent)
 

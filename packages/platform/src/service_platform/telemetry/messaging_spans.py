@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from opentelemetry import trace
 from opentelemetry.context import Context
-from opentelemetry.trace import Link, SpanContext, SpanKind
+from opentelemetry.trace import Link, Span, SpanContext, SpanKind
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from service_platform.telemetry.tracing import is_recording, span
@@ -118,14 +118,14 @@ def batch_span(
 
 
 @contextmanager
-def event_span(operation: str, kind: SpanKind, stream: str, event: EventTrace) -> Iterator[None]:
-    """Run the work on one event of several in a span of the event's trace.
+def event_span(operation: str, kind: SpanKind, stream: str, event: EventTrace) -> Iterator[Span]:
+    """Run the work on one event in a span of the event's trace, where that is recorded.
 
-    It is linked to the span of the work on all of them.
+    It is linked to the current span, that of the work on several events.
     """
     created = event.created_in()
     if created is None:
-        yield
+        yield trace.INVALID_SPAN
         return
     batch = trace.get_current_span().get_span_context()
     links = [Link(created), *([Link(batch)] if batch.is_valid else [])]
@@ -134,8 +134,9 @@ def event_span(operation: str, kind: SpanKind, stream: str, event: EventTrace) -
         "messaging.destination.name": stream,
         **event.span_attributes(),
     }
-    with span(f"{operation} {stream}", kind, attributes, context=_within(created), links=links):
-        yield
+    within = _within(created)
+    with span(f"{operation} {stream}", kind, attributes, context=within, links=links) as started:
+        yield started
 
 
 def _operation(name: str) -> dict[str, str]:
