@@ -122,6 +122,13 @@ def test_kinds_and_states_of_later_versions_are_no_error() -> None:
     assert (span.kind, span.status) == ("internal", "unset")
 
 
+@pytest.mark.parametrize(
+    ("flags", "remote"), [(0, None), (0x001, None), (0x100, False), (0x301, True)]
+)
+def test_whether_a_parent_is_of_another_process(flags: int, remote: bool | None) -> None:
+    assert only(as_json(flags=flags)).parent_is_remote is remote
+
+
 def test_a_parent_of_zeros_is_none() -> None:
     assert only(as_json(parentSpanId="0000000000000000")).parent_span_id == ""
 

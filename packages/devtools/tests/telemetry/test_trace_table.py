@@ -49,11 +49,12 @@ def test_the_status_is_that_of_the_answer_unless_something_else_failed(
     assert line[line.index("name") + 1] == status
 
 
-def test_where_columns_are_few_ids_are_cut_to_beginnings() -> None:
-    found = text(span("a", name="POST /" + "x" * 90, request_id=REQUEST), width=110)
+@pytest.mark.parametrize("width", [110, 140])
+def test_where_columns_are_few_ids_are_cut_to_beginnings(width: int) -> None:
+    found = text(span("a", name="POST /" + "x" * 90, request_id=REQUEST), width=width)
     header, line = found.splitlines()
     assert "service  " not in header
     assert line.split()[-2:] == [REQUEST[:18], TRACE[:12]]
     assert "POST /xxx" in line
     assert "…" in line
-    assert len(line.rstrip()) <= 110
+    assert len(line.rstrip()) <= width
