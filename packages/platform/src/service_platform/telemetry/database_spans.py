@@ -26,22 +26,32 @@ from service_platform.telemetry.tracing import (
 )
 
 DEFAULT_PORT: Final = 5432
+_COMMENT: Final = r"/\*(?:[^*/]|\*(?!/)|/(?!\*)%s)*(?:\*/|\Z)"
 _TOKEN: Final = re.compile(
-    r"""(?P<name>"(?:[^"]|"")*")            # a quoted name stays
-    | [eE]'(?:[^'\\]|\\.|'')*'             # text with escapes
-    | '(?:[^']|'')*'                       # text
-    | \$(?P<tag>\w*)\$.*?\$(?P=tag)\$         # text between dollars
-    | (?<![\w$])\d+(?:\.\d+)?(?:[eE][+-]?\d+)?\b  # a number that is no $1 and in no name""",
+    rf"""(?P<name>"(?:[^"]|"")*(?:"|\Z))          # a quoted name stays
+    | (?P<comment>--[^\n]*|{_COMMENT % ("|" + _COMMENT % "")})  # in which quotes are none
+    | (?<![\w$])[eE]'(?:[^'\\]|\\.|'')*(?:'|\Z)  # text with escapes
+    | '(?:[^']|'')*(?:'|\Z)                      # text
+    | (?<![\w$])\$(?P<tag>(?:[^\W\d]\w*)?)\$.*?(?:\$(?P=tag)\$|\Z)  # text between dollars
+    | (?<![\w$])\d(?:[eE][+-]\d|[\w.])*          # a number that is no $1 and in no name""",
     re.VERBOSE | re.DOTALL,
 )
-_MAIN_STATEMENT: Final = re.compile(
-    r"\)\s*(?=(?:SELECT|INSERT|UPDATE|DELETE|MERGE)\b)", re.IGNORECASE
+_NAME: Final = r'(?:"(?:[^"]|"")+"|[^\W\d][\w$]*)'
+_WORD: Final = re.compile(
+    rf"""(?P<bracket>[()])
+    | \b(?P<before>FROM|INTO|UPDATE)\s+(?:ONLY\s+)?(?P<table>{_NAME}(?:\.{_NAME})*)
+      (?P<call>(?=\s*\())?
+    | \b(?P<operation>SELECT|INSERT|UPDATE|DELETE|MERGE)\b
+    | {_NAME}                               # any other""",
+    re.VERBOSE | re.IGNORECASE,
 )
-_TABLE: Final = re.compile(
-    r'\b(?:FROM|INTO|UPDATE)\s+(?:ONLY\s+)?"?(?P<table>[A-Za-z_][\w.]*)"?(?![\w.]|\s*\()',
-    re.IGNORECASE,
-)
-_ABOUT_A_TABLE: Final = frozenset({"SELECT", "INSERT", "UPDATE", "DELETE", "MERGE"})
+_BEFORE_TABLE: Final = {
+    "SELECT": "FROM",
+    "INSERT": "INTO",
+    "UPDATE": "UPDATE",
+    "DELETE": "FROM",
+    "MERGE": "INTO",
+}
 
 
 def server_attributes(url: PostgresUrl) -> dict[str, str | int]:
@@ -115,11 +125,21 @@ def _execute_without_parameters(
 
 
 def _executed(server: Attributes, query: Any) -> None:
-    """Make the span of a query that has ended; `query` is asyncpg's `LoggedQuery`."""
-    if not is_recording():
-        return
-    ended = time.time_ns()
+    """Make the span of a query that has ended; `query` is asyncpg's `LoggedQuery`.
+
+    The driver calls it in the next turn of the event loop, when the span that the query belongs to
+    may have ended, too.
+    """
+    around = trace.get_current_span()
+    if not around.is_recording():
+        context = around.get_span_context()
+        if context.is_remote or not context.trace_flags.sampled:
+            return
     name, attributes = _described(query.query, server)
+    known = getattr(around, "attributes", None) or {}
+    if known.get("db.query.text") == attributes["db.query.text"]:
+        return  # `_execute_many` has made it
+    ended = getattr(around, "end_time", None) or time.time_ns()
     span = tracer.start_span(
         name,
         kind=SpanKind.CLIENT,
@@ -151,22 +171,48 @@ def describe(statement: str) -> tuple[str, dict[str, str]]:
     The name is the operation and the first table it is about, such as `SELECT items`. Parameters
     are `$1` and stay; literals become `?`.
     """
-    text = " ".join(_TOKEN.sub(lambda match: match["name"] or "?", statement).split())
-    main = text
-    if text[:5].upper() == "WITH " and (begin := _MAIN_STATEMENT.search(text)):
-        main = text[begin.end() :]
-    name = operation = main.partition(" ")[0].rstrip(";").upper()
+    text = " ".join(_TOKEN.sub(_without_value, statement).split())
+    main = text.lstrip("( ")
+    operation, table = main.partition(" ")[0].rstrip(";").upper(), ""
+    if operation == "WITH" or operation in _BEFORE_TABLE:
+        operation, table = _operation_and_table(main)
+    name = f"{operation} {table}".strip()
     attributes = {
         "db.system.name": "postgresql",
         "db.query.text": text,
         "db.operation.name": operation,
+        "db.query.summary": name,
     }
-    table = _TABLE.search(main if operation != "INSERT" else main.partition("(")[0] + " ;")
-    if operation in _ABOUT_A_TABLE and table is not None:
-        attributes["db.collection.name"] = table["table"]
-        name = f"{operation} {table['table']}"
-    attributes["db.query.summary"] = name
+    if table:
+        attributes["db.collection.name"] = table
     return name, attributes
+
+
+def _operation_and_table(text: str) -> tuple[str, str]:
+    """Return what a statement does, and the table it is about or that of its first subquery.
+
+    What is in brackets is an operation of its own, such as a common table expression, or none: the
+    `FROM` in `extract(epoch FROM now())`.
+    """
+    operations, tables = [""], dict[int, str]()
+    for word in _WORD.finditer(text):
+        if word["bracket"] == "(":
+            operations.append("")
+        elif word["bracket"] and len(operations) > 1:
+            operations.pop()
+        elif word["operation"] or (word["before"] or "").upper() == "UPDATE":
+            operations[-1] = operations[-1] or (word["operation"] or "UPDATE").upper()
+        before, operation = (word["before"] or "").upper(), operations[-1]
+        is_function = before == "FROM" and word["call"] is not None
+        if before and before == _BEFORE_TABLE.get(operation) and not is_function:
+            tables.setdefault(len(operations), word["table"].replace('"', ""))
+    return operations[0] or "WITH", tables[min(tables)] if tables else ""
+
+
+def _without_value(token: re.Match[str]) -> str:
+    if token["name"]:
+        return token["name"]
+    return " " if token["comment"] else "?"
 
 
 __all__ = ["describe", "server_attributes", "trace_connection", "trace_engine"]

@@ -19,7 +19,8 @@ class WaitingOperations(SpanProcessor):
 
     Resolving dependencies, calling the endpoint and serializing the response are three spans of
     every request; where they run no statement and call nobody they say nothing. A span that has a
-    child is never left out, so that no span loses its parent.
+    child is never left out, and what begins after its end (a task that goes on) is a child of its
+    parent, so that no span loses its own.
 
     Args:
         queue: gets the others.
@@ -34,10 +35,12 @@ class WaitingOperations(SpanProcessor):
 
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:
         """Remember whose child a span is."""
-        if span.parent is not None and not span.parent.is_remote:
-            parent = trace.get_current_span(parent_context)
-            if getattr(parent, "name", None) in OPERATIONS:
-                self._parents.add(span.parent.span_id)
+        parent = trace.get_current_span(parent_context)
+        if isinstance(parent, ReadableSpan) and parent.context and parent.name in OPERATIONS:
+            if parent.end_time is None:
+                self._parents.add(parent.context.span_id)
+            elif _was_done_at_once(parent):  # and so may have been left out
+                span._parent = parent.parent  # noqa: SLF001
         self.queue.on_start(span, parent_context)
 
     def on_end(self, span: ReadableSpan) -> None:
@@ -45,12 +48,7 @@ class WaitingOperations(SpanProcessor):
         if span.name in OPERATIONS and span.context is not None:
             has_children = span.context.span_id in self._parents
             self._parents.discard(span.context.span_id)
-            nanoseconds = (span.end_time or 0) - (span.start_time or 0)
-            if (
-                not has_children
-                and nanoseconds < WAITED_NANOSECONDS
-                and span.status.status_code is not StatusCode.ERROR
-            ):
+            if not has_children and _was_done_at_once(span):
                 return
         self.queue.on_end(span)
 
@@ -61,6 +59,11 @@ class WaitingOperations(SpanProcessor):
     def force_flush(self, timeout_millis: int = 30_000) -> bool:
         """Export what waits."""
         return self.queue.force_flush(timeout_millis)
+
+
+def _was_done_at_once(span: ReadableSpan) -> bool:
+    nanoseconds = (span.end_time or 0) - (span.start_time or 0)
+    return nanoseconds < WAITED_NANOSECONDS and span.status.status_code is not StatusCode.ERROR
 
 
 __all__ = ["WaitingOperations"]

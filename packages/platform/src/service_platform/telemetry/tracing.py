@@ -83,9 +83,7 @@ def client_span(name: str, attributes: Attributes) -> Iterator[Span]:
 
 def set_failed(failed: Span, error: BaseException | str) -> None:
     """Give a span the status of an error and its kind; never its message, which may have values."""
-    failed.set_attribute(
-        "error.type", error if isinstance(error, str) else type(error).__qualname__
-    )
+    failed.set_attribute("error.type", error if isinstance(error, str) else type(error).__name__)
     failed.set_status(StatusCode.ERROR)
 
 
