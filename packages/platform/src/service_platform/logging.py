@@ -47,12 +47,12 @@ def _add_context(logger: WrappedLogger, _: str, event: EventDict) -> EventDict:
     event["timestamp"] = time.time()
     if "exception" in event:
         event["exception"] = without_passwords(event["exception"])
-    for name, value in _ids().items():
+    for name, value in current_ids().items():
         event.setdefault(name, value)
     return event
 
 
-def _ids() -> dict[str, str]:
+def current_ids() -> dict[str, str]:
     """Return the ids of the request and of the span that this code works for, where there are."""
     ids = {}
     context = current_context()
@@ -85,7 +85,7 @@ class _StandardLibraryHandler(logging.Handler):
             if record.exc_info and record.exc_info[0] is not None:
                 text = logging.Formatter().formatException(record.exc_info)
                 event["exception"] = without_passwords(text)
-            event.update(_ids())
+            event.update(current_ids())
             writer.put(dict(event))
         except Exception:  # noqa: BLE001 - logging must never fail the caller
             self.handleError(record)

@@ -102,11 +102,10 @@ def _entry(event: str, fields: dict[str, Any]) -> dict[str, Any]:
         "logger": "audit",
         "event": event,
         **fields,
+        **logging.current_ids(),
     }
     context = current_context()
     if context is not None:
-        entry["request_id"] = context.request_id
-        entry["trace_id"] = context.trace_id
         entry["client.address"] = context.client_address
     return entry
 

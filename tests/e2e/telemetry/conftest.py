@@ -1,0 +1,30 @@
+"""Three services that export to a collector, started for the tests of this folder."""
+
+from collections.abc import Iterator
+
+import pytest
+from tests.e2e.system import SERVICES, StartedSystem
+
+from service_testing.collector import Collector, running_collector
+from service_testing.databases import TestDatabases
+
+
+@pytest.fixture(scope="module")
+def collector() -> Iterator[Collector]:
+    with running_collector() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def system(
+    databases: TestDatabases, tmp_path_factory: pytest.TempPathFactory, collector: Collector
+) -> Iterator[StartedSystem]:
+    variables = {
+        "OTEL_EXPORTER_OTLP_ENDPOINT": collector.url,
+        "OTEL_BSP_SCHEDULE_DELAY": "100",
+        "OTEL_TRACES_SAMPLER": "parentbased_always_on",
+    }
+    with StartedSystem(databases, tmp_path_factory.mktemp("system"), **variables) as started:
+        started.start(*SERVICES)
+        started.wait_until_healthy()
+        yield started
