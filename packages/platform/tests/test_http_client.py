@@ -10,6 +10,7 @@ from email.utils import formatdate
 import httpx2
 import pytest
 import uvicorn
+from prometheus_client import REGISTRY
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -18,7 +19,13 @@ from starlette.routing import Route
 from service_platform.app import create_app
 from service_platform.context import RequestContext, current
 from service_platform.errors import GatewayTimeout, ServiceUnavailable
+from service_platform.http_circuit_breaker import (
+    FEWEST_ATTEMPTS,
+    CircuitBreaker,
+    CircuitState,
+)
 from service_platform.http_client import RETRY_RESERVE, ServiceClient
+from service_platform.identity import ServiceTokens
 from service_platform.server.listening import listen
 from service_platform.settings import PlatformSettings
 
@@ -32,6 +39,7 @@ class Other:
         self.status = 503
         self.headers: dict[str, str] = {}
         self.with_failures: dict[str, str] = {}
+        self.hanging = False
 
     async def answer(self, request: Request) -> Response:
         self.calls[request.method] += 1
@@ -42,6 +50,7 @@ class Other:
         return JSONResponse({"ok": True})
 
     async def hang(self, _: Request) -> Response:
+        self.hanging = True
         await asyncio.sleep(30)
         return Response()
 
@@ -157,7 +166,7 @@ async def test_a_service_that_hangs_is_504(other: Other) -> None:
 
 
 async def test_retries_are_a_share_of_all_calls(client: ServiceClient, other: Other) -> None:
-    other.failures = 1_000
+    other.failures, other.status = 1_000, 429  # which does not open the circuit
     for _ in range(20):
         with pytest.raises(ServiceUnavailable):
             await client.request("GET", "/thing")
@@ -225,3 +234,221 @@ async def test_clients_of_two_services_on_one_host_are_two_resources() -> None:
 )
 def test_the_name_of_a_client_is_host_and_port(url: str, name: str) -> None:
     assert ServiceClient(PlatformSettings(), url).name == name
+
+
+def attempts_of(client: ServiceClient) -> dict[tuple[str, str], float]:
+    """Returns how many attempts the client made, by method and outcome."""
+    name = "http_client_request_duration_seconds"
+    return {
+        (sample.labels["method"], sample.labels["outcome"]): sample.value
+        for family in REGISTRY.collect()
+        if family.name == name
+        for sample in family.samples
+        if sample.name == f"{name}_count" and sample.labels["service"] == client.name
+    }
+
+
+def retries_of(client: ServiceClient) -> float | None:
+    return REGISTRY.get_sample_value("http_client_retries_total", {"service": client.name})
+
+
+def state_of(client: ServiceClient) -> CircuitState:
+    return client._circuit.state
+
+
+async def call(client: ServiceClient, method: str = "GET", path: str = "/thing") -> object:
+    """Returns the status of the answer, or the class of what was raised."""
+    try:
+        return (await client.request(method, path)).status_code
+    except (GatewayTimeout, ServiceUnavailable) as error:
+        return type(error)
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 1_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def with_clock(client: ServiceClient) -> Clock:
+    clock = Clock()
+    client._circuit = CircuitBreaker(client.name, clock=clock)
+    return clock
+
+
+async def test_every_attempt_is_measured_by_its_outcome(
+    client: ServiceClient, other: Other
+) -> None:
+    other.failures = 2
+    await call(client)
+    other.failures, other.status = 1, 404
+    await call(client, "PUT")
+    assert attempts_of(client) == {("GET", "503"): 2, ("GET", "200"): 1, ("PUT", "404"): 1}
+    assert retries_of(client) == 2
+
+
+async def test_an_attempt_without_an_answer_is_measured_by_its_reason(other: Other) -> None:
+    async with serving(other) as url, asyncio.timeout(20):
+        client = ServiceClient(PlatformSettings(), url, timeout_seconds=0.1, name="hangs")
+        assert await call(client, path="/hang") is GatewayTimeout
+        assert attempts_of(client) == {("GET", "timeout"): 1}
+        await client.stop()
+        client, other.hanging = ServiceClient(PlatformSettings(), url, name="left"), False
+        calling = asyncio.create_task(client.request("GET", "/hang"))
+        while not other.hanging:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+        calling.cancel()
+        await asyncio.wait([calling])
+        assert attempts_of(client) == {("GET", "cancelled"): 1}
+        await client.stop()
+    client = ServiceClient(PlatformSettings(), url, name="away", attempts=1)
+    assert await call(client) is ServiceUnavailable
+    assert attempts_of(client) == {("GET", "connect_error"): 1}
+    await client.stop()
+
+
+@asynccontextmanager
+async def breaking_off() -> AsyncIterator[str]:
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.close()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    async with server:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+
+
+async def test_a_service_that_breaks_off_opens_the_circuit() -> None:
+    async with breaking_off() as url:
+        client = ServiceClient(PlatformSettings(), url, name="breaks_off")
+        with_clock(client)
+        for _ in range(FEWEST_ATTEMPTS):
+            assert await call(client, "POST") is ServiceUnavailable
+        assert attempts_of(client) == {("POST", "broken_off"): FEWEST_ATTEMPTS}
+        assert state_of(client) is CircuitState.OPEN
+        await client.stop()
+
+
+@pytest.mark.parametrize("status", [502, 503, 504])
+async def test_a_service_that_fails_is_not_called_for_a_while(
+    client: ServiceClient, other: Other, status: int
+) -> None:
+    clock = with_clock(client)
+    other.failures, other.status = 1_000, status
+    for _ in range(FEWEST_ATTEMPTS):
+        await call(client, "POST")
+    other.failures = 0
+    for _ in range(5):
+        with pytest.raises(ServiceUnavailable) as refused:
+            await client.request("GET", "/thing")
+        assert refused.value.headers is not None
+        assert refused.value.headers["retry-after"] in {"1", "2"}
+    assert other.calls == {"POST": FEWEST_ATTEMPTS}
+    assert attempts_of(client)["GET", "circuit_open"] == 5
+    clock.now += 2
+    assert await call(client) == 200
+    assert state_of(client) is CircuitState.CLOSED
+
+
+async def test_a_service_that_is_away_opens_the_circuit(other: Other) -> None:
+    async with serving(other) as url:
+        pass
+    client = ServiceClient(PlatformSettings(), url, name="is_away")
+    with_clock(client)
+    for _ in range(FEWEST_ATTEMPTS):
+        await call(client)
+    assert state_of(client) is CircuitState.OPEN
+    assert attempts_of(client)["GET", "connect_error"] == FEWEST_ATTEMPTS
+    await client.stop()
+
+
+async def test_a_call_of_an_open_circuit_spends_no_retry(
+    client: ServiceClient, other: Other
+) -> None:
+    with_clock(client)
+    other.failures = 1_000
+    for _ in range(FEWEST_ATTEMPTS - 1):
+        await call(client, "POST")
+    left = client._retries_left
+    await call(client)  # opens it, and is not tried again
+    assert state_of(client) is CircuitState.OPEN
+    for _ in range(5):
+        await call(client)
+    assert client._retries_left >= left
+    assert retries_of(client) == 0
+
+
+@pytest.mark.parametrize("status", [400, 401, 404, 409, 429, 500])
+async def test_a_service_that_answers_is_called(
+    client: ServiceClient, other: Other, status: int
+) -> None:
+    other.failures, other.status = 1_000, status
+    for _ in range(2 * FEWEST_ATTEMPTS):
+        await call(client, "POST")
+    assert other.calls["POST"] == 2 * FEWEST_ATTEMPTS
+    assert state_of(client) is CircuitState.CLOSED
+
+
+async def test_a_service_that_hangs_opens_the_circuit(other: Other) -> None:
+    async with serving(other) as url:
+        client = ServiceClient(PlatformSettings(), url, timeout_seconds=0.1, name="hangs_again")
+        with_clock(client)
+        for _ in range(5 * FEWEST_ATTEMPTS):  # one that a busy machine held up does not count
+            assert await call(client, path="/hang") is GatewayTimeout
+            if state_of(client) is CircuitState.OPEN:
+                break
+        assert state_of(client) is CircuitState.OPEN
+        assert await call(client) is ServiceUnavailable
+        await client.stop()
+
+
+async def test_a_caller_in_a_hurry_does_not_open_the_circuit(client: ServiceClient) -> None:
+    loop = asyncio.get_running_loop()
+    for _ in range(2 * FEWEST_ATTEMPTS):
+        context = RequestContext({}, {}, settings=PlatformSettings(), deadline=loop.time() + 0.01)
+        reset = current.set(context)
+        assert await call(client, path="/hang") is GatewayTimeout
+        current.reset(reset)
+    assert state_of(client) is CircuitState.CLOSED
+
+
+async def test_a_wrong_header_does_not_open_the_circuit(client: ServiceClient) -> None:
+    for _ in range(2 * FEWEST_ATTEMPTS):
+        with pytest.raises(ServiceUnavailable):
+            await client.request("POST", "/thing", headers={"x-note": "two\nlines"})
+    assert state_of(client) is CircuitState.CLOSED
+
+
+async def test_without_a_token_nothing_is_known_of_the_service(other: Other) -> None:
+    settings = PlatformSettings()
+    transport = httpx2.MockTransport(lambda _: httpx2.Response(503))
+    tokens = ServiceTokens(settings, transport=transport)
+    async with serving(other) as url:
+        client = ServiceClient(settings, url, tokens=tokens, name="without_token")
+        for _ in range(2 * FEWEST_ATTEMPTS):
+            assert await call(client) is ServiceUnavailable
+        assert state_of(client) is CircuitState.CLOSED
+        assert attempts_of(client) == {}
+        await client.stop()
+
+
+async def test_a_probe_whose_caller_leaves_lets_the_next_one_through(
+    client: ServiceClient, other: Other
+) -> None:
+    clock = with_clock(client)
+    other.failures = FEWEST_ATTEMPTS
+    for _ in range(FEWEST_ATTEMPTS):
+        await call(client, "POST")
+    clock.now += 2
+    probe = asyncio.create_task(client.request("GET", "/hang"))
+    async with asyncio.timeout(20):
+        while not other.hanging:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+    assert await call(client) is ServiceUnavailable
+    assert other.calls["GET"] == 0
+    probe.cancel()
+    await asyncio.wait([probe])
+    assert await call(client) == 200
+    assert state_of(client) is CircuitState.CLOSED
