@@ -94,10 +94,13 @@ def test_a_mistake_is_a_variable_and_what_it_must_be() -> None:
     errors = [
         {"loc": ("port",), "msg": "Input should be a valid integer"},
         {"loc": ("debug",), "msg": "Value error, must be false in staging and production"},
+        # A variable of OpenTelemetry is found by a check of ours, but is named itself.
+        {"loc": ("otel_enabled",), "type": "standard_variable", "msg": "OTEL_X: must be y"},
     ]
     assert explain(errors) == [
         "PORT: input should be a valid integer",
         "DEBUG: must be false in staging and production",
+        "OTEL_X: must be y",
     ]
 
 

@@ -101,8 +101,9 @@ def require_exportable(variables: Mapping[str, str]) -> None:
         raise OtelVariableError(f"{ENDPOINT} is set, so install the extra: service-platform[otel]")
     for signal in SIGNALS:
         _check_exporter(signal, variables)
-        _check_protocol(signal, variables)
-        _check_endpoint(signal, variables)
+        if endpoint_of(signal, variables) is not None:
+            _check_protocol(signal, variables)
+            _check_endpoint(signal, variables)
     _check_sampler(variables)
 
 
@@ -113,12 +114,13 @@ def _check_exporter(signal: str, variables: Mapping[str, str]) -> None:
 
 
 def _check_protocol(signal: str, variables: Mapping[str, str]) -> None:
-    for name in (f"OTEL_EXPORTER_OTLP_{signal}_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL"):
-        if variables.get(name, PROTOCOL) != PROTOCOL:
-            raise OtelVariableError(
-                f"{name}: must be {PROTOCOL}; leave it out and give the collector's HTTP port, "
-                "usually 4318"
-            )
+    own = f"OTEL_EXPORTER_OTLP_{signal}_PROTOCOL"
+    name = own if own in variables else "OTEL_EXPORTER_OTLP_PROTOCOL"
+    if variables.get(name, PROTOCOL).strip() != PROTOCOL:
+        raise OtelVariableError(
+            f"{name}: must be {PROTOCOL}; leave it out and give the collector's HTTP port, "
+            "usually 4318"
+        )
 
 
 def _check_endpoint(signal: str, variables: Mapping[str, str]) -> None:
