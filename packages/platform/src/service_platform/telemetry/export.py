@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import os
+import re
 import threading
 import uuid
 from types import TracebackType
@@ -11,7 +12,6 @@ from typing import Any, Final
 from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.resources import OTELResourceDetector, Resource
-from opentelemetry.sdk.trace.sampling import _get_from_env_or_default as sampler_from_environment
 
 from service_platform.logging import get_logger
 from service_platform.settings import PlatformSettings
@@ -23,7 +23,12 @@ from service_platform.settings.otel_variables import (
 from service_platform.telemetry.providers import process_metrics, process_tracing
 from service_platform.telemetry.registry_export import DEFAULT_INTERVAL_SECONDS, RegistryExport
 from service_platform.telemetry.request_tracing import RequestTracing
-from service_platform.telemetry.span_export import SpanQueue
+from service_platform.telemetry.sampling import sampler_of
+from service_platform.telemetry.span_export import (
+    DEFAULT_BATCH_SIZE,
+    DEFAULT_DELAY_SECONDS,
+    SpanQueue,
+)
 from service_platform.telemetry.span_filter import WaitingOperations
 
 FLUSH_SECONDS: Final = 3.0
@@ -51,6 +56,7 @@ class TelemetryExport:
         self._variables = read_otel_variables(settings.secrets_dir)
         self._spans: WaitingOperations | None = None
         self._metrics: RegistryExport | None = None
+        self._own_metrics: OTLPMetricExporter | None = None
         self.tracing: RequestTracing | None = None
 
     async def __aenter__(self) -> "TelemetryExport":
@@ -99,24 +105,31 @@ class TelemetryExport:
         return Resource.create({**own, **OTELResourceDetector().detect().attributes})
 
     def _start_traces(self, resource: Resource) -> None:
-        size = self._number("OTEL_BSP_MAX_QUEUE_SIZE", DEFAULT_QUEUE_SIZE)
-        self._spans = WaitingOperations(SpanQueue(OTLPSpanExporter(), round(size)))
-        if process_tracing.export_to(self._spans, sampler_from_environment(), resource):
+        queue = SpanQueue(
+            OTLPSpanExporter(),
+            self._whole("OTEL_BSP_MAX_QUEUE_SIZE", DEFAULT_QUEUE_SIZE),
+            batch_size=self._whole("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", DEFAULT_BATCH_SIZE),
+            delay_seconds=self._seconds("OTEL_BSP_SCHEDULE_DELAY", DEFAULT_DELAY_SECONDS),
+        )
+        self._spans = WaitingOperations(queue)
+        if process_tracing.export_to(self._spans, sampler_of(self._variables), resource):
             self.tracing = RequestTracing(process_tracing.sampler)
 
     def _start_metrics(self, resource: Resource) -> None:
-        milliseconds = self._number("OTEL_METRIC_EXPORT_INTERVAL", DEFAULT_INTERVAL_SECONDS * 1000)
-        self._metrics = RegistryExport(
-            OTLPMetricExporter(), resource, interval_seconds=milliseconds / 1000
-        )
+        interval = self._seconds("OTEL_METRIC_EXPORT_INTERVAL", DEFAULT_INTERVAL_SECONDS)
+        self._metrics = RegistryExport(OTLPMetricExporter(), resource, interval_seconds=interval)
         self._metrics.start()
-        process_metrics.export_to(OTLPMetricExporter(), resource)
+        self._own_metrics = OTLPMetricExporter()
+        process_metrics.export_to(self._own_metrics, resource, interval_seconds=interval)
 
-    def _number(self, name: str, default: float) -> float:
-        try:
-            return float(self._variables.get(name, default))
-        except ValueError:
-            return default  # as the specification wants, which the SDK logs
+    def _whole(self, name: str, default: int) -> int:
+        """Return a number of at least 1; of another the default, as the specification wants."""
+        value = self._variables.get(name, "").strip()
+        return int(value) if re.fullmatch("0*[1-9][0-9]{0,8}", value) else default
+
+    def _seconds(self, name: str, default: float) -> float:
+        """Return a time that the variable has in milliseconds."""
+        return self._whole(name, round(default * 1000)) / 1000
 
     def _shut_down(self) -> None:
         """Export what waits; waits for the collector."""
@@ -125,7 +138,7 @@ class TelemetryExport:
             process_tracing.stop(self._spans)
         if self._metrics is not None:
             self._metrics.shutdown()
-            process_metrics.stop()
+            process_metrics.stop(self._own_metrics)
 
     def _give_up(self) -> None:
         """Leave behind what a collector that is slow or away has not taken."""

@@ -67,11 +67,16 @@ class ProcessMetrics:
         self._switch: _MetricsSwitch | None = None
         self._reader: PeriodicExportingMetricReader | None = None
 
-    def export_to(self, exporter: MetricExporter, resource: Resource) -> None:
+    def export_to(
+        self, exporter: MetricExporter, resource: Resource, *, interval_seconds: float
+    ) -> None:
         """Have those metrics exported, by a provider of the service where it has one."""
         if self._switch is None:
             self._switch = _MetricsSwitch(exporter)
-            self._install(PeriodicExportingMetricReader(self._switch), resource)
+            reader = PeriodicExportingMetricReader(
+                self._switch, export_interval_millis=interval_seconds * 1000
+            )
+            self._install(reader, resource)
         self._switch.target = exporter
 
     def _install(self, reader: PeriodicExportingMetricReader, resource: Resource) -> None:
@@ -82,10 +87,12 @@ class ProcessMetrics:
         if hasattr(provider, "add_metric_reader"):
             provider.add_metric_reader(reader)
 
-    def stop(self) -> None:
-        """Export what was measured, and stop."""
-        if self._reader is not None and self._switch is not None:
-            self._reader.force_flush()
+    def stop(self, exporter: MetricExporter | None) -> None:
+        """Export what was measured, and stop, unless another application has begun to export."""
+        if self._reader is None or self._switch is None or self._switch.target is not exporter:
+            return
+        self._reader.force_flush()
+        if self._switch.target is exporter:
             self._switch.target = None
 
 

@@ -29,10 +29,14 @@ from prometheus_client import REGISTRY, CollectorRegistry
 from prometheus_client import Metric as Family
 from prometheus_client.samples import Sample
 
+from service_platform.logging import get_logger
+
 DEFAULT_INTERVAL_SECONDS: Final = 60.0
 """OpenTelemetry's own default of `OTEL_METRIC_EXPORT_INTERVAL`."""
 SCOPE: Final = InstrumentationScope("service_platform")
 STARTED: Final = time.time_ns()
+
+log = get_logger("service_platform.telemetry")
 
 _CUMULATIVE: Final = AggregationTemporality.CUMULATIVE
 
@@ -83,11 +87,17 @@ class RegistryExport:
         self._export()
 
     def _export(self) -> None:
+        try:
+            self._exporter.export(self._collect())
+        except Exception as error:  # noqa: BLE001 - the next time is soon enough
+            # What the collector answers, the exporter logs itself.
+            log.warning("metrics_not_exported", error=type(error).__name__)
+
+    def _collect(self) -> MetricsData:
         found = list(convert(self._registry.collect(), time.time_ns()))
         scope = ScopeMetrics(SCOPE, found, schema_url="")
         resource = ResourceMetrics(self._resource, [scope], schema_url="")
-        # It logs what went wrong, and the next time is soon enough.
-        self._exporter.export(MetricsData([resource]))
+        return MetricsData([resource])
 
 
 def convert(families: Iterable[Family], now: int) -> Iterator[Metric]:
@@ -100,29 +110,25 @@ def convert(families: Iterable[Family], now: int) -> Iterator[Metric]:
     Source: OpenTelemetry Specification, "Prometheus and OpenMetrics Compatibility".
     """
     for family in families:
+        created = f"{family.name}_created"
+        samples = [each for each in family.samples if each.name != created]
         starts = {
-            _key(sample): round(sample.value * 1e9)
-            for sample in family.samples
-            if sample.name.endswith("_created")
+            _key(each): round(each.value * 1e9) for each in family.samples if each.name == created
         }
-        data: Gauge | Sum | Histogram
-        name = family.name
-        if family.type == "counter":
-            name = f"{name}_total"
-            points = [_number(each, starts, now) for each in family.samples if each.name == name]
-            data = Sum(points, _CUMULATIVE, is_monotonic=True)
-        elif family.type == "histogram":
+        if family.type == "histogram":
             data = Histogram(list(_histograms(family, starts, now)), _CUMULATIVE)
-        else:
-            data = Gauge(
-                [
-                    _number(each, starts, now)
-                    for each in family.samples
-                    if not each.name.endswith("_created")
-                ]
+            if data.data_points:
+                yield Metric(family.name, family.documentation, family.unit, data)
+            continue
+        for name in dict.fromkeys(each.name for each in samples):  # a summary has two
+            points = [_number(each, starts, now) for each in samples if each.name == name]
+            is_sum = family.type == "counter"
+            yield Metric(
+                name,
+                family.documentation,
+                family.unit,
+                Sum(points, _CUMULATIVE, is_monotonic=True) if is_sum else Gauge(points),
             )
-        if data.data_points:
-            yield Metric(name, family.documentation, family.unit, data)
 
 
 def _number(sample: Sample, starts: dict[Any, int], now: int) -> NumberDataPoint:
@@ -141,7 +147,7 @@ def _histograms(family: Family, starts: dict[Any, int], now: int) -> Iterator[Hi
         by_labels.setdefault(_key(sample), []).append(sample)
     for key, samples in by_labels.items():
         buckets = [each for each in samples if each.name == f"{family.name}_bucket"]
-        total = next((each.value for each in samples if each.name == f"{family.name}_sum"), 0.0)
+        total = next((each.value for each in samples if each.name == f"{family.name}_sum"), None)
         cumulative = [int(each.value) for each in buckets]
         if not cumulative:
             continue
@@ -150,7 +156,7 @@ def _histograms(family: Family, starts: dict[Any, int], now: int) -> Iterator[Hi
             start_time_unix_nano=starts.get(key, STARTED),
             time_unix_nano=now,
             count=cumulative[-1],
-            sum=total,
+            sum=total,  # type: ignore[arg-type] # unknown where a bucket is of negative values
             bucket_counts=[
                 upper - lower for lower, upper in zip([0, *cumulative], cumulative, strict=False)
             ],

@@ -1,14 +1,54 @@
 """Lets the server span have the trace id and the decision that were made for its request."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from importlib.metadata import entry_points
+from typing import Any, Final
 
+from opentelemetry import trace
 from opentelemetry.context import Context
 from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
-from opentelemetry.sdk.trace.sampling import Decision, Sampler, SamplingResult
+from opentelemetry.sdk.trace.sampling import (
+    ALWAYS_OFF,
+    ALWAYS_ON,
+    DEFAULT_OFF,
+    DEFAULT_ON,
+    Decision,
+    ParentBased,
+    Sampler,
+    SamplingResult,
+    TraceIdRatioBased,
+)
 from opentelemetry.trace import Link, SpanKind, TraceState
 from opentelemetry.util.types import Attributes
 
 from service_platform.context import current_context
+from service_platform.settings.otel_variables import SAMPLER_ENTRY_POINTS
+
+BUILT_IN: Final[Mapping[str, Sampler]] = {
+    "always_on": ALWAYS_ON,
+    "always_off": ALWAYS_OFF,
+    "parentbased_always_on": DEFAULT_ON,
+    "parentbased_always_off": DEFAULT_OFF,
+}
+
+
+def sampler_of(variables: Mapping[str, str]) -> Sampler:
+    """Return the sampler of `OTEL_TRACES_SAMPLER`, also one that a library brings.
+
+    Source: OpenTelemetry Python, entry points `opentelemetry_traces_sampler`: a function that gets
+    `OTEL_TRACES_SAMPLER_ARG`.
+    """
+    name = variables.get("OTEL_TRACES_SAMPLER", "parentbased_always_on").strip().lower()
+    argument = variables.get("OTEL_TRACES_SAMPLER_ARG", "")
+    if name in BUILT_IN:
+        return BUILT_IN[name]
+    if name.endswith("traceidratio"):
+        ratio = TraceIdRatioBased(float(argument or 1.0))
+        return ParentBased(ratio) if name.startswith("parentbased") else ratio
+    point, *_ = entry_points(group=SAMPLER_ENTRY_POINTS, name=name)
+    make: Any = point.load()
+    made: Sampler = make(argument)
+    return made
 
 
 class RequestIdGenerator(RandomIdGenerator):
@@ -25,8 +65,9 @@ class RequestIdGenerator(RandomIdGenerator):
 class DecidedSampler(Sampler):
     """A sampler that keeps to what it has decided for a request (`RequestTracing`).
 
-    A span that begins a trace and is linked to a sampled one is sampled: it is the work on a batch
-    of messages, of which one belongs to a trace that is looked at.
+    What the code of a request that is not recorded makes is not recorded either, unless it says
+    whose child it is. A span that begins a trace and is linked to a sampled one is sampled: it is
+    the work on a batch of messages, of which one belongs to a trace that is looked at.
 
     Args:
         sampler: decides everything else.
@@ -50,9 +91,11 @@ class DecidedSampler(Sampler):
         trace_state: TraceState | None = None,
     ) -> SamplingResult:
         """Return the decision about a span."""
-        if kind is SpanKind.SERVER:
-            context = current_context()
-            if context is not None and context.sampling is not None:
+        context = current_context()
+        if context is not None:
+            if context.is_recorded is False and parent_context is None:
+                return SamplingResult(Decision.DROP, trace_state=_current_trace_state())
+            if kind is SpanKind.SERVER and context.sampling is not None:
                 result: SamplingResult = context.sampling
                 context.sampling = None
                 return SamplingResult(result.decision, attributes, result.trace_state)
@@ -65,6 +108,10 @@ class DecidedSampler(Sampler):
     def get_description(self) -> str:
         """Describe the sampler for people."""
         return self._sampler.get_description()
+
+
+def _current_trace_state() -> TraceState:
+    return trace.get_current_span().get_span_context().trace_state
 
 
 __all__ = ["DecidedSampler", "RequestIdGenerator"]

@@ -22,6 +22,11 @@ spans_dropped = Counter(
 exporter_logger: Final = logging.getLogger("opentelemetry.exporter.otlp")
 log = get_logger("service_platform.telemetry")
 
+DEFAULT_BATCH_SIZE: Final = 512
+"""OpenTelemetry's own default of `OTEL_BSP_MAX_EXPORT_BATCH_SIZE`."""
+DEFAULT_DELAY_SECONDS: Final = 5.0
+"""OpenTelemetry's own default of `OTEL_BSP_SCHEDULE_DELAY`."""
+
 QUEUE_FULL: Final = "queue_full"
 EXPORT_FAILED: Final = "export_failed"
 SHUTDOWN: Final = "shutdown"
@@ -36,14 +41,28 @@ class SpanQueue(SpanProcessor):
     Args:
         exporter: sends them to the collector.
         size: the most spans that wait.
+        batch_size: the most spans that are sent at once; not more than `size`.
+        delay_seconds: between two batches, where they are not full before.
     """
 
-    def __init__(self, exporter: SpanExporter, size: int) -> None:
+    def __init__(
+        self,
+        exporter: SpanExporter,
+        size: int,
+        *,
+        batch_size: int = DEFAULT_BATCH_SIZE,
+        delay_seconds: float = DEFAULT_DELAY_SECONDS,
+    ) -> None:
         self._size = size
         self._waiting = 0
         self._lock = threading.Lock()
         self._closed = False
-        self._batches = BatchSpanProcessor(_CountingExporter(exporter, self._left_queue), size)
+        self._batches = BatchSpanProcessor(
+            _CountingExporter(exporter, self._left_queue),
+            max_queue_size=size,
+            max_export_batch_size=min(batch_size, size),
+            schedule_delay_millis=delay_seconds * 1000,
+        )
 
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:
         """Do nothing."""
@@ -81,15 +100,18 @@ class SpanQueue(SpanProcessor):
     def _is_full(self) -> bool:
         return self._waiting >= self._size
 
-    def _left_queue(self, count: int) -> None:
+    def _left_queue(self, count: int) -> int:
+        """Return how many of those are still to be counted; none after `give_up`."""
         with self._lock:
-            self._waiting = max(0, self._waiting - count)
+            count = min(count, self._waiting)
+            self._waiting -= count
+        return count
 
 
 class _CountingExporter(SpanExporter):
     """Counts what an exporter has sent and what it has not."""
 
-    def __init__(self, exporter: SpanExporter, left_queue: Callable[[int], None]) -> None:
+    def __init__(self, exporter: SpanExporter, left_queue: Callable[[int], int]) -> None:
         self._exporter = exporter
         self._left_queue = left_queue
         self._failing = False
@@ -101,12 +123,12 @@ class _CountingExporter(SpanExporter):
             result = self._exporter.export(spans)
         except Exception:  # noqa: BLE001 - a collector may answer anything
             result = SpanExportResult.FAILURE
-        self._left_queue(len(spans))
+        count = self._left_queue(len(spans))
         self._tell(failing=result is not SpanExportResult.SUCCESS)
         if result is SpanExportResult.SUCCESS:
-            spans_exported.inc(len(spans))
+            spans_exported.inc(count)
         else:
-            spans_dropped.labels(EXPORT_FAILED).inc(len(spans))
+            spans_dropped.labels(EXPORT_FAILED).inc(count)
         return result
 
     def shutdown(self) -> None:
