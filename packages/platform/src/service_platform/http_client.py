@@ -35,6 +35,7 @@ from service_platform.identity import ServiceTokens
 from service_platform.logging import get_logger
 from service_platform.metrics import DURATION_BUCKETS
 from service_platform.settings import PlatformSettings
+from service_platform.telemetry.http_spans import RESEND_COUNT, TracedClient
 from service_platform.tls import ssl_context_for
 
 IDEMPOTENT: Final = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE"})
@@ -109,7 +110,7 @@ class ServiceClient:
         self._retries_left = RETRY_RESERVE
         self._retries = retries.labels(self.name)
         self._circuit = CircuitBreaker(self.name)
-        self._http = httpx2.AsyncClient(
+        self._http = TracedClient(
             base_url=base_url,
             headers={"user-agent": f"{settings.project_name}/{settings.version}"},
             timeout=httpx2.Timeout(timeout_seconds, connect=CONNECT_SECONDS),
@@ -172,6 +173,7 @@ class ServiceClient:
                 for number in range(1, self._attempts + 1):
                     with self._circuit.attempt() as attempt:
                         outgoing.headers.update(_passed_on(context, deadline - loop.time()))
+                        outgoing.extensions[RESEND_COUNT] = number - 1
                         answer = await self._try(outgoing, repeatable, attempt, limit)
                     if answer is not None and answer.status_code not in WORTH_ANOTHER_TRY:
                         return answer
@@ -302,7 +304,6 @@ def _passed_on(context: RequestContext | None, seconds_left: float) -> dict[str,
     headers = {REQUEST_TIMEOUT_HEADER: f"{max(seconds_left, 0.001):.3f}"}
     if context is not None:
         headers["x-request-id"] = context.request_id
-        headers["traceparent"] = context.traceparent
     return headers
 
 
