@@ -1,20 +1,24 @@
 """A collector, and the shop as a service that exports to it."""
 
-from collections.abc import AsyncIterator, Callable, Iterator
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
 import opentelemetry.trace
 import pytest
 from httpx2 import AsyncClient
+from opentelemetry.context import Context
 from opentelemetry.metrics import _internal as otel_metrics
 
 from service_platform.database import Database
 from service_platform.settings import PlatformSettings
 from service_platform.telemetry.export import TelemetryExport
 from service_platform.telemetry.providers import process_tracing
-from service_testing.collector import Collector, running_collector
+from service_platform.telemetry.tracing import span
+from service_testing.collector import Collector, ReceivedSpan, running_collector
 
+Traced = Callable[[Awaitable[object]], Awaitable[list[ReceivedSpan]]]
 MakeClient = Callable[..., AbstractAsyncContextManager[AsyncClient]]
 
 
@@ -30,10 +34,20 @@ def _other_tests_have_no_providers(monkeypatch: pytest.MonkeyPatch) -> Iterator[
     meters._METER_PROVIDER = None
 
 
-@pytest.fixture
-def collector() -> Iterator[Collector]:
+@pytest.fixture(scope="module")
+def _running_collector() -> Iterator[Collector]:
     with running_collector() as running:
         yield running
+
+
+@pytest.fixture
+def collector(_running_collector: Collector) -> Collector:
+    """A collector that has received nothing yet; the tests of a file share it."""
+    _running_collector.spans.clear()
+    _running_collector.metrics.clear()
+    _running_collector.headers.clear()
+    _running_collector.answer = lambda: (200, b"")
+    return _running_collector
 
 
 @pytest.fixture
@@ -63,6 +77,33 @@ async def exporting(
         monkeypatch.setenv(name, value)
     async with TelemetryExport(PlatformSettings(_env_file=None, project_name="shop")):
         yield collector
+
+
+@pytest.fixture
+def traced(exporting: Collector) -> Traced:
+    """Awaits something in a span; returns the spans inside, in the order of their beginnings."""
+
+    async def run(work: Awaitable[object]) -> list[ReceivedSpan]:
+        exporting.spans.clear()
+        try:
+            with span("around"):
+                await work
+        finally:
+            await asyncio.sleep(0)
+            with span("the end", context=Context()):
+                pass
+            await asyncio.to_thread(
+                exporting.wait_for, lambda spans: any(each.name == "the end" for each in spans)
+            )
+        (around,) = [each for each in exporting.spans if each.name == "around"]
+        inside = [each for each in exporting.spans if each.trace_id == around.trace_id]
+        known = {each.span_id for each in inside}
+        assert all(each.parent_id in known for each in inside if each is not around)
+        assert len(exporting.spans) == len(inside) + 1
+        inside.remove(around)
+        return sorted(inside, key=lambda each: each.start)
+
+    return run
 
 
 @pytest.fixture

@@ -12,12 +12,13 @@ from sqlalchemy import insert, select, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from packages.platform.tests.telemetry.conftest import Traced
 from service_platform.connection_urls import PostgresUrl
 from service_platform.database import Database
 from service_platform.settings import PlatformSettings
 from service_platform.telemetry.database_spans import describe, server_attributes
 from service_platform.telemetry.tracing import span
-from service_testing.collector import Collector, ReceivedSpan
+from service_testing.collector import Collector
 
 SECRET = "hunter2"
 
@@ -138,35 +139,6 @@ def test_the_server_is_known_by_its_address(
     }
 
 
-Traced = Callable[[Awaitable[object]], Awaitable[list[ReceivedSpan]]]
-
-
-@pytest.fixture
-def traced(exporting: Collector) -> Traced:
-    """Awaits something in a span; returns the spans of the statements inside, in their order."""
-
-    async def run(work: Awaitable[object]) -> list[ReceivedSpan]:
-        exporting.spans.clear()
-        try:
-            with span("around"):
-                await work
-        finally:
-            await asyncio.sleep(0)
-            with span("the end"):
-                pass
-            await asyncio.to_thread(
-                exporting.wait_for, lambda spans: any(each.name == "the end" for each in spans)
-            )
-        (around,) = [each for each in exporting.spans if each.name == "around"]
-        statements = [each for each in exporting.spans if each.kind == 3]
-        assert {each.trace_id for each in statements} <= {around.trace_id}
-        known = {each.span_id for each in exporting.spans}
-        assert all(each.parent_id in known for each in statements)
-        return sorted(statements, key=lambda each: each.start)
-
-    return run
-
-
 async def _in_session(
     database: Database, work: Callable[[AsyncSession], Awaitable[object]]
 ) -> None:
@@ -275,7 +247,8 @@ async def test_a_read_is_one_span_each_time(traced: Traced, reading: Database) -
             await reading.reader.all(statement)
 
     for _ in range(4):  # from the third time on, the driver is asked directly
-        (read,) = await traced(work())
+        inside, read = await traced(work())
+        assert read.parent_id == inside.span_id
         assert read.name == "SELECT products"
         assert read.attributes["db.namespace"].startswith("shop")
         assert "4711" not in str(read.attributes)

@@ -19,13 +19,10 @@ def trace_headers(context: RequestContext | None) -> dict[str, str]:
     Args:
         context: of the request in flight.
     """
+    if not trace.get_current_span().get_span_context().is_valid:
+        return _of_request(context)
     headers: dict[str, str] = {}
-    if trace.get_current_span().get_span_context().is_valid:
-        propagate.inject(headers)
-    elif context is not None:
-        headers["traceparent"] = context.traceparent
-        if context.tracestate:
-            headers["tracestate"] = context.tracestate
+    propagate.inject(headers)
     return headers
 
 
@@ -35,12 +32,20 @@ def trace_attributes(context: RequestContext | None) -> dict[str, str]:
     Source: CloudEvents, "Distributed Tracing extension", which has the two headers of W3C Trace
     Context whatever `OTEL_PROPAGATORS` says.
     """
+    if not trace.get_current_span().get_span_context().is_valid:
+        return _of_request(context)
     attributes: dict[str, str] = {}
-    if trace.get_current_span().get_span_context().is_valid:
-        _w3c.inject(attributes)
-    elif context is not None:
-        attributes["traceparent"] = context.traceparent
+    _w3c.inject(attributes)
     return attributes
+
+
+def _of_request(context: RequestContext | None) -> dict[str, str]:
+    if context is None:
+        return {}
+    headers = {"traceparent": context.traceparent}
+    if context.tracestate:
+        headers["tracestate"] = context.tracestate
+    return headers
 
 
 __all__ = ["trace_attributes", "trace_headers"]

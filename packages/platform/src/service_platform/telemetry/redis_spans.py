@@ -14,6 +14,11 @@ from service_platform.telemetry.tracing import client_span, is_recording
 
 DEFAULT_PORT: Final = 6379
 SHOWN_ARGUMENTS: Final = 8
+CONTAINERS: Final = frozenset(
+    {"ACL", "CLIENT", "CLUSTER", "COMMAND", "CONFIG", "DEBUG", "FUNCTION", "LATENCY", "MEMORY"}
+    | {"MODULE", "OBJECT", "PUBSUB", "SCRIPT", "SENTINEL", "SLOWLOG", "XGROUP", "XINFO"}
+)
+"""Commands whose name is two words."""
 
 
 def server_attributes(url: str) -> dict[str, str | int]:
@@ -50,7 +55,7 @@ class TracedRedis(Redis):
 
 
 class TracedPipeline(Pipeline):
-    """A pipeline that makes one span of all its commands."""
+    """A pipeline that makes one span of all commands that it executes together."""
 
     span_attributes: Mapping[str, str | int] = {}
 
@@ -70,11 +75,23 @@ class TracedPipeline(Pipeline):
         with client_span(name, attributes):
             return await super().execute(raise_on_error)
 
+    async def immediate_execute_command(self, *args: Any, **options: Any) -> Any:
+        """Execute a command before the others, between `watch` and `multi`."""
+        if not is_recording():
+            return await super().immediate_execute_command(*args, **options)  # type: ignore[no-untyped-call]
+        name, attributes = describe(args)
+        with client_span(name, {**self.span_attributes, **attributes}):
+            return await super().immediate_execute_command(*args, **options)  # type: ignore[no-untyped-call]
+
 
 def describe(arguments: tuple[Any, ...]) -> tuple[str, dict[str, str]]:
     """Return the name and the attributes of a command's span; keys and values are `?`."""
-    name = str(arguments[0]).upper()
-    rest = len(arguments) - 1
+    first = arguments[0]
+    # The driver takes a whole command in one string, too.
+    words = (first.decode("latin-1") if isinstance(first, bytes) else str(first)).split()
+    words_of_name = 2 if words[:1] and words[0].upper() in CONTAINERS else 1
+    name = " ".join(words[:words_of_name]).upper()
+    rest = len(arguments) - 1 + len(words[words_of_name:])
     shown = " ".join("?" * min(rest, SHOWN_ARGUMENTS)) + (" …" if rest > SHOWN_ARGUMENTS else "")
     return name, {
         "db.system.name": "redis",
