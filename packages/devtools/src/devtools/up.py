@@ -37,8 +37,9 @@ def up(
         bool, typer.Option("--telemetry", help="Keep the services' spans for ./dev trace.")
     ] = False,
     otlp: Annotated[
-        str, typer.Option(metavar="URL", help="Send the services' spans to this OTLP/HTTP URL.")
-    ] = "",
+        str | None,
+        typer.Option(metavar="URL", help="Send the services' spans to this OTLP/HTTP URL."),
+    ] = None,
     background: Annotated[bool, typer.Option("--background", hidden=True)] = False,
 ) -> None:
     """Run PostgreSQL, Valkey and the services; Ctrl-C ends everything.
@@ -47,7 +48,7 @@ def up(
     """
     terminal = Terminal()
     services, debugged = chosen(only), chosen(debug) if debug else ()
-    otlp = checked_url(otlp)
+    otlp_url = checked_url(otlp)
     if detach:
         raise typer.Exit(start_in_background(terminal))
     wishes = Wishes(
@@ -58,7 +59,7 @@ def up(
         offset=port_offset,
         debugged=tuple(service for service in debugged if service in services),
         telemetry=telemetry,
-        otlp=otlp,
+        otlp=otlp_url,
     )
     with state.take():
         status = asyncio.run(Run(terminal, wishes, background=background).until_ended())

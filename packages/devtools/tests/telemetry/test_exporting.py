@@ -49,16 +49,15 @@ def test_what_a_person_has_set_stays_except_for_the_place(monkeypatch: pytest.Mo
     assert environment("") == {**own, **places}
 
 
-@pytest.mark.parametrize(
-    "url", ["", "http://127.0.0.1:4318", "https://me:secret@viewer.example/otlp/"]
-)
+@pytest.mark.parametrize("url", ["http://127.0.0.1:4318", "https://me:secret@viewer.example/otlp/"])
 def test_a_url_to_send_to(url: str) -> None:
     assert checked_url(url) == url
+    assert checked_url(None) == ""
 
 
 @pytest.mark.parametrize(
     "url",
-    ["localhost:4318", "/otlp", "ftp://viewer", "http://", "http://a:x", "http://a:99999",
+    ["", "localhost:4318", "/otlp", "ftp://viewer", "http://", "http://a:x", "http://a:99999",
      "http://[::1", "http://a?b=c", "http://a b", "grpc://127.0.0.1:4317"],
 )  # fmt: skip
 def test_a_url_that_cannot_be_sent_to(url: str) -> None:

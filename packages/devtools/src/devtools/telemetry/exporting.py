@@ -24,13 +24,15 @@ _DEFAULTS: Final = {
 }
 
 
-def checked_url(url: str) -> str:
-    """Return the URL that `--otlp` names; empty where it names none.
+def checked_url(url: str | None) -> str:
+    """Return the URL that `--otlp` names; empty where the option is not given.
 
     Raises:
         UsageError: it is not absolute, or neither http nor https.
     """
-    if url and not _is_base_url(url):
+    if url is None:
+        return ""
+    if not _is_base_url(url):
         raise UsageError(
             "--otlp needs an absolute http or https URL, such as http://127.0.0.1:4318."
         )

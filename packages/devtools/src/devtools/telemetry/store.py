@@ -3,7 +3,6 @@
 import json
 import shutil
 import sqlite3
-from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import asdict
@@ -226,11 +225,8 @@ class SpanReader:
 
     def _loaded(self, trace_ids: Iterable[str]) -> list[Trace]:
         """The traces with these ids, in the same order."""
-        wanted = list(trace_ids)
-        found: defaultdict[str, list[Span]] = defaultdict(list)
-        for trace_id in wanted:
-            found[trace_id] = self._spans("WHERE trace_id = ?", (trace_id,))
-        return [Trace.of(found[trace_id]) for trace_id in wanted if found[trace_id]]
+        found = [self._spans("WHERE trace_id = ?", (trace_id,)) for trace_id in trace_ids]
+        return [Trace.of(spans) for spans in found if spans]  # one may have been deleted meanwhile
 
     def _spans(self, condition: str, values: tuple[Any, ...]) -> list[Span]:
         query = f"SELECT {', '.join(_COLUMNS)} FROM spans {condition}"  # noqa: S608
@@ -249,10 +245,15 @@ def reading(path: Path) -> Iterator[SpanReader]:
 
 
 def _row(span: Span) -> tuple[Any, ...]:
-    values = asdict(span)
-    for name in ("attributes", "events", "links"):
-        values[name] = json.dumps(values[name], separators=(",", ":"))
-    return tuple(values[name] for name in _COLUMNS)
+    values = {name: getattr(span, name) for name in _COLUMNS}
+    values["attributes"] = _json(span.attributes)
+    values["events"] = _json([asdict(each) for each in span.events])
+    values["links"] = _json([asdict(each) for each in span.links])
+    return tuple(values.values())
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, separators=(",", ":"))
 
 
 def _span(row: tuple[Any, ...]) -> Span:
