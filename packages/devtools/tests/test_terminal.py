@@ -24,12 +24,11 @@ RECEIVER = ServiceState(port=4318, pid=os.getpid(), state="ready")
         (
             {
                 "otlp_endpoint": URL,
-                "receiver": ServiceState(port=4318, detail="it was ended by SIGKILL"),
+                "receiver": ServiceState(port=4318, detail="it has ended"),
                 "otlp_forward_to": "https://me:secret@viewer.example",
             },
             [
-                f"  OTLP        {URL}  it was ended by SIGKILL, "
-                "passed on to https://viewer.example",
+                f"  OTLP        {URL}  it has ended, passed on to https://viewer.example",
                 "  Traces: ./dev trace --slowest",
             ],
         ),
