@@ -54,7 +54,7 @@ def run(*, rounds: int = 5, seconds: float = 2.0) -> Sequence[Table]:
 
 
 def _reads(system: System, items: str, bare: str, rounds: int, seconds: float) -> Table:
-    headers = _authorization(system)
+    headers = authorization(system)
     ids = [
         str(item["id"])  # type: ignore[index]
         for item in _page(items, headers, "limit=100")["items"]
@@ -79,7 +79,7 @@ def _reads(system: System, items: str, bare: str, rounds: int, seconds: float) -
 
 
 def _pages(system: System, items: str, rounds: int, seconds: float) -> Table:
-    headers = _authorization(system)
+    headers = authorization(system)
     deep = _deep_cursor(items, headers)
     first_url = f"{items}/api/v1/items?{PAGE}"
     values = interleaved(
@@ -100,7 +100,8 @@ def _pages(system: System, items: str, rounds: int, seconds: float) -> Table:
     )
 
 
-def _authorization(system: System) -> tuple[tuple[str, str], ...]:
+def authorization(system: System) -> tuple[tuple[str, str], ...]:
+    """The header of an account of the bench."""
     token = system.tokens.issue(OWNER, expires_in=3_600)
     return (("authorization", f"Bearer {token}"),)
 

@@ -27,6 +27,7 @@ from service_platform.middleware.route_info import EndpointCompiler
 from service_platform.openapi import describe_problems, operation_id
 from service_platform.ratelimit import Limiter, Policy
 from service_platform.resources import Lifecycle, Resource
+from service_platform.runtime import measure_runtime
 from service_platform.settings import PlatformSettings, load_settings
 from service_platform.telemetry.fastapi_config import telemetry_config
 
@@ -150,12 +151,10 @@ class ServiceApp(FastAPI):
         @asynccontextmanager
         async def with_resources(app: Any) -> AsyncIterator[Mapping[str, Any] | None]:
             # Begins first and ends last, so that the spans of a shutdown are exported, too.
-            async with (
-                self._telemetry_export or nullcontext(),
-                self.lifecycle,
-                lifespan(app) as state,
-            ):
-                yield state
+            async with self._telemetry_export or nullcontext():
+                with measure_runtime():
+                    async with self.lifecycle, lifespan(app) as state:
+                        yield state
 
         self.router.lifespan_context = with_resources  # type: ignore[assignment]
 

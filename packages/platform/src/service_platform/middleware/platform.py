@@ -12,6 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final, cast
 
 import anyio
+from opentelemetry.trace import TraceFlags
 from starlette.exceptions import HTTPException
 from starlette.middleware.body_limit import RequestBodyLimitMiddleware
 from starlette.requests import ClientDisconnect
@@ -258,5 +259,8 @@ class PlatformMiddleware:
         else:
             status = context.status or 500  # the exception goes on to the server
         route = context.route or UNMATCHED_ROUTE
-        observe_request(context.scope["method"], route, status, seconds)
+        # What is recorded and not sampled is not exported.
+        is_exported = context.is_recorded and int(context.trace_flags, 16) & TraceFlags.SAMPLED
+        trace_id = context.trace_id if is_exported else None
+        observe_request(context.scope["method"], route, status, seconds, trace_id=trace_id)
         self._access_log.write_request(context, status, seconds)
