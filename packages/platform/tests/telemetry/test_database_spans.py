@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from packages.platform.tests.telemetry.conftest import Traced
 from shop.models import Product
 from sqlalchemy import insert, select, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from packages.platform.tests.telemetry.conftest import Traced
 from service_platform.connection_urls import PostgresUrl
 from service_platform.database import Database
 from service_platform.settings import PlatformSettings

@@ -1,9 +1,9 @@
 """A trace says what the rate limits decided, and where."""
 
 import pytest
+from packages.platform.tests.telemetry.conftest import MakeClient, Traced
 from pydantic import SecretStr
 
-from packages.platform.tests.telemetry.conftest import MakeClient, Traced
 from service_platform.ratelimit import Limiter, Policy, RateLimitCaller
 from service_platform.ratelimit.redis_store import RedisStore
 from service_platform.telemetry.rate_limit_spans import hit_in_span

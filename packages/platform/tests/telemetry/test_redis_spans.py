@@ -5,9 +5,9 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+from packages.platform.tests.telemetry.conftest import Traced
 from redis.exceptions import RedisError
 
-from packages.platform.tests.telemetry.conftest import Traced
 from service_platform.redis_client import RedisClient
 from service_platform.settings import PlatformSettings
 from service_platform.telemetry.redis_spans import describe, server_attributes

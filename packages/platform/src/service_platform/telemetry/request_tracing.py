@@ -8,11 +8,12 @@ the trace id and the decision made here (`sampling.py`).
 
 import random
 from contextvars import Token
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from opentelemetry import context as otel_context
 from opentelemetry import propagate, trace
 from opentelemetry.context import Context
+from opentelemetry.propagators.textmap import Getter
 from opentelemetry.trace import (
     NonRecordingSpan,
     Span,
@@ -46,7 +47,7 @@ class RequestTracing:
     def __init__(self, sampler: Sampler) -> None:
         self._sampler = sampler
         fields = propagate.get_global_textmap().fields
-        self._fields = {name.lower().encode("latin-1"): name.lower() for name in fields}
+        self._fields = frozenset(name.lower().encode("latin-1") for name in fields)
 
     def begin(self, context: RequestContext) -> Token[Context] | None:
         """Decide about a request.
@@ -89,12 +90,23 @@ class RequestTracing:
 
     def _extract(self, headers: dict[bytes, bytes]) -> Context:
         """Return the caller's trace and baggage, of the propagators in `OTEL_PROPAGATORS`."""
-        carrier = {
-            name: headers[key].decode("latin-1")
-            for key, name in self._fields.items()
-            if key in headers
-        }
-        return propagate.extract(carrier, Context()) if carrier else Context()
+        if self._fields.isdisjoint(headers):
+            return Context()
+        return propagate.extract(headers, Context(), getter=_headers)
+
+
+class _Headers(Getter[dict[bytes, bytes]]):
+    """Finds headers however a propagator writes their names."""
+
+    def get(self, carrier: dict[bytes, bytes], key: str) -> list[str] | None:
+        value = carrier.get(key.lower().encode("latin-1"))
+        return None if value is None else [value.decode("latin-1")]
+
+    def keys(self, carrier: dict[bytes, bytes]) -> list[str]:
+        return [name.decode("latin-1") for name in carrier]
+
+
+_headers: Final = _Headers()
 
 
 def is_excluded(scope: Any) -> bool:
@@ -103,6 +115,15 @@ def is_excluded(scope: Any) -> bool:
     if context is None or context.is_recorded:
         return False
     return context.is_recorded is False or context.path in QUIET_PATHS
+
+
+def record_no_more(scope: Any) -> None:
+    """Take back that a request is recorded: it gets no server span."""
+    context: RequestContext | None = scope.get(SCOPE_KEY)
+    if context is not None:
+        context.is_recorded = False
+        context.sampling = None
+        context.trace_flags = "00"
 
 
 def take_over_span(context: RequestContext, span: Span) -> None:
@@ -120,4 +141,4 @@ def take_over_span(context: RequestContext, span: Span) -> None:
         span.set_attribute("user_agent.original", user_agent.decode("latin-1"))
 
 
-__all__ = ["RequestTracing", "is_excluded", "take_over_span"]
+__all__ = ["RequestTracing", "is_excluded", "record_no_more", "take_over_span"]
