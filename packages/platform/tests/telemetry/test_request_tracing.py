@@ -515,10 +515,10 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ALWAYS_ON, ParentBased, Sampler
 
 class Own(Sampler):
-    def should_sample(self, parent_context, trace_id, name, kind=None, attributes=None, *rest):
+    def should_sample(self, parent_context, trace_id, name, kind=None, attributes=None, **rest):
         path = (attributes or {}).get("url.path", "")
         sampler = ALWAYS_OFF if path.endswith("/unwanted") else ALWAYS_ON
-        return sampler.should_sample(parent_context, trace_id, name, kind, attributes, *rest)
+        return sampler.should_sample(parent_context, trace_id, name, kind, attributes, **rest)
     def get_description(self):
         return "own"
 
