@@ -21,17 +21,19 @@ from service_testing.collector import Collector, ReceivedSpan, running_collector
 Traced = Callable[[Awaitable[object]], Awaitable[list[ReceivedSpan]]]
 MakeClient = Callable[..., AbstractAsyncContextManager[AsyncClient]]
 
+_meter_provider: dict[str, Any] = {}
+
 
 @pytest.fixture(autouse=True)
-def _other_tests_have_no_providers(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def _other_tests_have_no_providers() -> Iterator[None]:
     """Hides the providers of this process behind a test: with them FastAPI makes spans for ever."""
-    providers: Any = opentelemetry.trace
+    tracers: Any = opentelemetry.trace
     meters: Any = otel_metrics
-    if process_tracing._provider is not None:
-        providers._TRACER_PROVIDER = process_tracing._provider
+    tracers._TRACER_PROVIDER = process_tracing._provider
+    meters._METER_PROVIDER = _meter_provider.get("known")
     yield
-    providers._TRACER_PROVIDER = None
-    meters._METER_PROVIDER = None
+    _meter_provider["known"] = meters._METER_PROVIDER
+    tracers._TRACER_PROVIDER = meters._METER_PROVIDER = None
 
 
 @pytest.fixture(scope="module")
