@@ -83,6 +83,7 @@ class Consumer:
         self._blocking_client = connect(settings, block=True)
         self._tasks = TaskSupervisor("event_consumer")
         self._reading = True
+        self._has_group = False
 
     async def start(self) -> None:
         """Start to consume events.
@@ -120,12 +121,15 @@ class Consumer:
                     self._blocking_client, self._settings.events_batch_size
                 )
                 self._set_reading(True)
+                self._has_group = True
                 await self._handle(deliveries)
             except (RedisError, OSError) as error:
+                self._has_group = False  # until it is seen again
                 if isinstance(error, ResponseError) and not is_wrong_server(error):
                     if not str(error).startswith(("NOGROUP", "UNBLOCKED")):
                         raise
                     await self._group.create()
+                    self._has_group = True
                     continue
                 self._set_reading(False, error)
                 await asyncio.sleep(OUTAGE_RETRY_SECONDS)
@@ -139,6 +143,8 @@ class Consumer:
 
     async def _retry_and_claim(self) -> None:
         """Apply entries whose retry is due, and entries that other consumers left pending."""
+        if not self._has_group:  # which the reader creates
+            return
         for delivery in await self._group.claim_due_retries(self._settings.events_batch_size):
             await self._handle([delivery])
         while claimed := await self._group.claim_idle(
@@ -280,6 +286,8 @@ class Consumer:
 
     async def _update_metrics(self) -> None:
         """Set the gauges of the consumer group."""
+        if not self._has_group:
+            return
         labels = (self._group.stream.name, self._group.name)
         pending, lag = await self._group.pending_and_lag()
         metrics.consumer_pending.labels(*labels).set(pending)
@@ -295,6 +303,8 @@ class Consumer:
 
         while await self._database.run(delete) == DELETE_BATCH:
             pass
+        if not self._has_group:
+            return
         dead_letter_seconds = self._settings.events_dead_letter_days * 86_400
         await self._group.dead_letters.trim(
             before_ms=round((time.time() - dead_letter_seconds) * 1000)

@@ -17,7 +17,6 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 from redis.asyncio import Redis
-from redis.exceptions import ResponseError
 
 from service_platform import redis_client
 from service_platform.events.stream_ids import StreamId, format_stream_id, parse_stream_id
@@ -140,10 +139,9 @@ class EventStream:
 
     async def groups(self) -> list[dict[str, Any]]:
         """List the consumer groups, as `XINFO GROUPS` returns them."""
-        try:
-            groups: list[dict[str, Any]] = await self.client.xinfo_groups(self.key)
-        except ResponseError:  # no such key
+        if not await self.client.exists(self.key):
             return []
+        groups: list[dict[str, Any]] = await self.client.xinfo_groups(self.key)
         return groups
 
     async def trim(self, *, before_ms: int) -> int:
