@@ -16,10 +16,10 @@ from auth import events, repository
 from auth.models import Account
 from service_platform.database import Database
 
-ITEMS = 100_000
-REGISTRATIONS = 1_000
+ITEMS = 25_000
+REGISTRATIONS = 300
 AT_ONCE = 8
-KILLS = 8
+KILLS = 6
 CHANGED = 0.2
 
 # What was applied to each account, in the order of the commits: one row for each time an event
@@ -184,7 +184,7 @@ async def test_after_flushall_a_rebuild_restores_every_profile(
     )
 
 
-async def test_closing_an_account_erases_a_hundred_thousand_items_in_short_transactions(
+async def test_closing_an_account_erases_all_of_many_items_in_short_transactions(
     system: System, client: AsyncClient
 ) -> None:
     auth = system.replicas["auth"][0].url
@@ -252,7 +252,7 @@ async def longest_transaction(system: System) -> float:
         return longest
 
 
-async def test_a_thousand_registrations_survive_kills_and_restarts(
+async def test_hundreds_of_registrations_survive_kills_and_restarts(
     system: System, client: AsyncClient
 ) -> None:
     """None lost, none applied twice, in order per account."""
@@ -271,8 +271,8 @@ async def test_a_thousand_registrations_survive_kills_and_restarts(
         victims = [*system.replicas["auth"], *system.replicas["users"]]
         kills = [chance.randrange(REGISTRATIONS) for _ in range(KILLS)]
         restarts = {
-            chance.randrange(300, 400): system.postgres.restart,
-            chance.randrange(600, 700): system.redis_server.restart,
+            chance.randrange(90, 120): system.postgres.restart,
+            chance.randrange(180, 210): system.redis_server.restart,
         }
         for at in sorted([*kills, *restarts]):
             await registered(at)

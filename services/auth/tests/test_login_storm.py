@@ -12,7 +12,9 @@ from services.auth.tests.conftest import ME, PASSWORD, TOKEN, new_person
 from service_testing.services import RunningService
 
 LIMIT = 256 * 1024 * 1024
-LOGINS = 200
+LOGINS = 80
+"""Whose hashes would take 1.5 GB, were they all computed at once."""
+QUEUE = 16
 
 
 def peak_memory(pid: int) -> int:
@@ -21,13 +23,14 @@ def peak_memory(pid: int) -> int:
     return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) * 1024
 
 
-async def test_200_logins_at_once_within_256_megabytes(
+async def test_80_logins_at_once_within_256_megabytes(
     running_service: Callable[..., RunningService],
 ) -> None:
     auth = running_service(
         "auth",
         PASSWORD_HASH_MEMORY_KIB="19456",
         PASSWORD_HASH_TIME_COST="2",
+        PASSWORD_HASH_QUEUE=str(QUEUE),
         RATE_LIMIT_ENABLED="false",
     )
     assert auth.process is not None
@@ -52,7 +55,7 @@ async def test_200_logins_at_once_within_256_megabytes(
         await beside
         statuses = [answer.status_code for answer in answers]
         assert set(statuses) == {200, 503}
-        assert statuses.count(200) >= 30
+        assert statuses.count(200) >= QUEUE
         for answer in answers:
             if answer.status_code == 503:
                 assert int(answer.headers["retry-after"]) >= 1

@@ -47,17 +47,17 @@ policies = CompiledPolicies([Policy.parse("100/minute", name="a", by="address")]
 def peak(): return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 before = peak()
 half = None
-for number in range(1_000_000):
+for number in range(200_000):
     address = f"{number >> 16 & 255}.{number >> 8 & 255}.{number & 255}.7"
     store.hit(policies, RateLimitCaller(address), 1)
-    if number == 500_000:
+    if number == 100_000:
         half = peak()
 seen = {"before": before, "half": half, "after": peak(), "keys": store.capacity.keys}
 json.dump(seen, sys.stdout)
 """
 
 
-def test_a_million_addresses_do_not_grow_the_process_past_its_capacity() -> None:
+def test_several_times_as_many_addresses_do_not_grow_the_process_past_its_capacity() -> None:
     done = subprocess.run([sys.executable, "-c", GROWTH], capture_output=True, check=True)
     seen = json.loads(done.stdout)
     assert seen["keys"] == 65_536

@@ -16,9 +16,9 @@ from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
 QUICK = {
-    "KEEP_ALIVE_SECONDS": "1",
-    "REQUEST_HEAD_TIMEOUT_SECONDS": "1",
-    "TRANSFER_TIMEOUT_SECONDS": "2",
+    "KEEP_ALIVE_SECONDS": "0.5",
+    "REQUEST_HEAD_TIMEOUT_SECONDS": "0.5",
+    "TRANSFER_TIMEOUT_SECONDS": "1",
     "CORS_ORIGINS": "https://app.example",
 }
 ORIGIN = b"origin: https://app.example\r\n"
@@ -73,7 +73,7 @@ class ServingTests:
         assert statuses(exchange(running, request("/version") + b"garbage\r\n\r\n")) == [200, 400]
 
     def test_half_a_head_behind_a_slow_request_is_answered_after_it(self, running: Any) -> None:
-        slow = request("/api/v1/slow?seconds=2")
+        slow = request("/api/v1/slow?seconds=1")
         assert statuses(exchange(running, slow + b"GET / HTTP/1.1\r\nhost:")) == [200, 408]
 
     def test_an_empty_line_behind_a_request_keeps_nothing_open(self, running: Any) -> None:
@@ -204,15 +204,22 @@ class ServingTests:
         async with httpx2.AsyncClient(
             base_url=running.url, headers={"connection": "close"}
         ) as client:
+
+            async def counted() -> list[float]:
+                text = (await client.get("/metrics")).text
+                name = "http_server_active_requests"
+                return [
+                    float(line.split()[-1]) for line in text.splitlines() if line.startswith(name)
+                ]
+
             slow = [
-                asyncio.create_task(client.get("/api/v1/slow", params={"seconds": 3}))
+                asyncio.create_task(client.get("/api/v1/slow", params={"seconds": 2}))
                 for _ in range(6)
             ]
-            await asyncio.sleep(1.5)
-            text = (await client.get("/metrics")).text
+            while await counted() != [6.0] and not any(task.done() for task in slow):  # noqa: ASYNC110
+                await asyncio.sleep(0.05)
+            await asyncio.sleep(0.2)  # it stays at that
+            values = await counted()
             for task in slow:
                 assert (await task).status_code == 200
-        values = [
-            line for line in text.splitlines() if line.startswith("http_server_active_requests")
-        ]
-        assert [float(line.split()[-1]) for line in values] == [6.0]
+        assert values == [6.0]
