@@ -21,6 +21,7 @@ from devtools.addresses import url_of
 from devtools.credentials import Credentials
 from devtools.services import ITEMS, SERVICES
 from service_testing.postgres import LocalPostgres
+from service_testing.services import CHEAP_HASHES
 from service_testing.valkey import LocalValkey
 
 
@@ -31,11 +32,29 @@ def get(url: str) -> dict[str, object]:
 
 
 @pytest.fixture(scope="module")
-def up(system: System) -> Iterator[str]:
-    done = system.up("--no-reload")  # the checkout may be edited meanwhile
+def before(system: System) -> str:
+    """The secrets of a system that has data; a command without a running system has made both."""
+    done = system.dev("migrate", "up", "items")
+    assert done.returncode == 0, done.stderr
+    assert system.processes() == []
+    (system.state_dir / "data" / "postgres" / "mark").touch()
+    return (system.state_dir / "secrets.json").read_text()
+
+
+@pytest.fixture(scope="module")
+def up(system: System, before: str) -> Iterator[str]:
+    # Without reload, as the checkout may be edited meanwhile.
+    done = system.up("--no-reload", "--fresh", **CHEAP_HASHES)
     assert done.returncode == 0, done.stdout + done.stderr
     yield done.stdout
     system.dev("down")
+
+
+def test_a_command_starts_servers_for_itself_where_none_run(system: System, before: str) -> None:
+    done = system.dev("migrate", "up", "items")
+    assert done.returncode == 0, done.stderr
+    assert "nothing to do" in done.stdout
+    assert system.processes() == []
 
 
 def test_it_returns_when_every_service_is_ready(system: System, up: str) -> None:
@@ -44,6 +63,11 @@ def test_it_returns_when_every_service_is_ready(system: System, up: str) -> None
         assert get(f"{url}/health")["status"] == "healthy"
         assert f"{url}/docs" in up
     assert "Ready in" in up
+
+
+def test_fresh_begins_with_empty_databases(system: System, before: str, up: str) -> None:
+    assert not (system.state_dir / "data" / "postgres" / "mark").exists()
+    assert (system.state_dir / "secrets.json").read_text() != before
 
 
 def test_a_second_up_says_that_it_runs(system: System, up: str) -> None:
@@ -204,17 +228,12 @@ def test_down_leaves_no_process_and_no_open_port(system: System, up: str) -> Non
     assert system.dev("status").returncode == 3
 
 
-def test_a_command_starts_servers_for_itself_where_none_run(system: System) -> None:
-    done = system.dev("migrate", "up", "items")
-    assert done.returncode == 0, done.stderr
-    assert "nothing to do" in done.stdout
-    assert system.processes() == []
-
-
-def test_after_a_failure_status_says_why(system: System) -> None:
-    done = system.up("--only=items", "--no-reload", DATABASE_POOL_SIZE="0")
+def test_a_service_that_does_not_start_stops_the_rest_and_status_says_why(system: System) -> None:
+    done = system.up("--only=items", EVENTS_BATCH_SIZE="none")
     assert done.returncode == 1
-    assert "DATABASE_POOL_SIZE" in done.stderr
+    assert "EVENTS_BATCH_SIZE: input should be a valid integer" in done.stderr
+    assert "Traceback" not in done.said
+    assert system.processes() == []
     shown = system.dev("status")
     assert shown.returncode == 3
     assert "It has ended: Settings are not valid" in shown.stdout
@@ -228,17 +247,6 @@ def test_a_redis_that_does_not_answer_is_told_with_what_that_means(system: Syste
     shown = system.dev("status").stdout
     assert "items       redis: redis_unavailable" in shown
     assert any(line.split()[:2] == ["items", "degraded"] for line in shown.splitlines())
-    system.dev("down")
-
-
-def test_fresh_begins_with_empty_databases(system: System) -> None:
-    mark = system.state_dir / "data" / "postgres" / "mark"
-    mark.touch()
-    before = (system.state_dir / "secrets.json").read_text()
-    done = system.up("--only=users", "--no-reload", "--fresh")
-    assert done.returncode == 0, done.stdout
-    assert not mark.exists()
-    assert (system.state_dir / "secrets.json").read_text() != before
     system.dev("down")
 
 

@@ -42,14 +42,6 @@ def test_a_taken_port_is_named_with_its_service(system: System) -> None:
     assert system.processes() == []
 
 
-def test_a_service_that_does_not_start_stops_the_rest(system: System) -> None:
-    done = system.up("--only=items", EVENTS_BATCH_SIZE="none")
-    assert done.returncode == 1
-    assert "EVENTS_BATCH_SIZE: input should be a valid integer" in done.said
-    assert "Traceback" not in done.said
-    assert system.processes() == []
-
-
 def test_a_database_url_that_nobody_answers_is_one_sentence(system: System) -> None:
     done = system.up(DATABASE_URL="postgresql://me:secret@127.0.0.1:1/postgres")
     assert done.returncode == 1

@@ -107,13 +107,15 @@ def runs(tiny: Suite) -> tuple[Run, Run]:
     told: list[tuple[int, int]] = []
     first = baseline(tiny, lambda done, total: told.append((done, total)))
     assert told[-1] == (11, 11)
-    return first, run(tiny, PLAIN, progress=lambda *_: None)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("devtools.conformance.runs.processes", lambda: 0)
+        return first, run(tiny, PLAIN, progress=lambda *_: None)
 
 
 @pytest.fixture(autouse=True)
 def _one_process(runs: tuple[Run, Run], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Only the runs that all tests share are spread over several processes."""
-    monkeypatch.setattr("devtools.conformance.runs.processes", lambda: 1)
+    """Only the first run, which all tests share, is spread over several processes."""
+    monkeypatch.setattr("devtools.conformance.runs.processes", lambda: 0)
 
 
 def name(test: str) -> str:
