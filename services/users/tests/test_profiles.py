@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from httpx2 import AsyncClient
-from sqlalchemy import text
+from sqlalchemy import delete, text
 
 from service_platform.database import Database
 from service_platform.events import Message
@@ -192,8 +192,11 @@ async def test_reading_and_writing_need_their_scopes(
 
 
 async def test_admins_find_people_by_name_and_address(
-    client: AsyncClient, tokens: TestTokens
+    client: AsyncClient, tokens: TestTokens, database: Database
 ) -> None:
+    async with database.session() as session:
+        await session.execute(delete(Profile))  # those of the tests before
+        await session.commit()
     people = [
         ("ada@example.com", "Ada Lovelace"),
         ("grace@navy.example", "Grace Hopper"),

@@ -6,10 +6,15 @@ recipe's own commands have migrated.
 
 import json
 import os
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+import redis
 
-from service_testing.plugin import SERVERS
+from service_testing.databases import TestDatabases
+from service_testing.plugin import SERVERS, servers_of
+from service_testing.postgres import LocalPostgres
 from service_testing.run import ServersOfRun
 
 
@@ -24,14 +29,40 @@ def _worker() -> str:
     return f"recipe{os.getpid()}"
 
 
-@pytest.fixture
-def database_url(service: str) -> str:
-    """Address of the database that the recipe has migrated."""
-    url: str = json.loads(os.environ["RECIPE_DATABASES"])[service]
-    return url
+class RecipeDatabases(TestDatabases):
+    """Gives the databases that the recipe has migrated before it makes others."""
+
+    def __init__(self, server: LocalPostgres, directory: Path, worker: str) -> None:
+        super().__init__(server, directory, worker)
+        self._migrated: dict[str, str] = json.loads(os.environ["RECIPE_DATABASES"])
+        self._in_use: set[str] = set()
+
+    def create(self, service: str) -> str:
+        """Address of a migrated database of a service."""
+        url = self._migrated.get(service)
+        if url is None or url in self._in_use:
+            return super().create(service)
+        self._in_use.add(url)
+        return url
+
+    def drop(self, url: str) -> None:
+        """Leaves the recipe's own to what follows in it."""
+        if url in self._in_use:
+            self._in_use.remove(url)
+        else:
+            super().drop(url)
 
 
-@pytest.fixture
-def redis_url() -> str:
-    """Address of the Redis database of the test that tries the recipe."""
-    return os.environ["RECIPE_REDIS_URL"]
+@pytest.fixture(scope="session")
+def databases(
+    pytestconfig: pytest.Config, postgres_server: LocalPostgres, _worker: str
+) -> TestDatabases:
+    return RecipeDatabases(postgres_server, servers_of(pytestconfig).directory, _worker)
+
+
+@pytest.fixture(scope="session")
+def _redis_connection() -> Iterator[tuple[redis.Redis, str]]:
+    """The Redis database of the test that tries the recipe."""
+    url = os.environ["RECIPE_REDIS_URL"]
+    with redis.Redis.from_url(url) as connection:
+        yield connection, url

@@ -31,6 +31,9 @@ and a test:
 | `own_postgres`, `own_redis` | servers for this test alone, to be killed and restarted |
 | `blank_postgres` | an initialised directory, for further servers |
 
+A service whose tests use accounts of their own can let those of a file share one application: see
+`once_a_file`.
+
 The servers behind them are started once a run, when first needed, and shared by the processes of
 pytest-xdist; databases are copies of one that was migrated once. Nothing is left behind, not even
 when pytest is killed.
