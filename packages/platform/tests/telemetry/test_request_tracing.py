@@ -237,6 +237,16 @@ async def test_a_trace_that_its_caller_does_not_record_is_only_passed_on(
     assert collector.spans == []
 
 
+async def test_a_trace_that_only_its_caller_records_is_told_so(
+    serve: Serve, collector: Collector
+) -> None:
+    async with serve(OTEL_TRACES_SAMPLER="always_off") as service:
+        passed = await service.get("/passed-on", traceparent=SAMPLED)
+        await service.get("/span", traceparent=SAMPLED)
+    assert passed.json() == {"traceparent": NOT_SAMPLED}
+    assert collector.spans == []
+
+
 @pytest.mark.parametrize(
     "traceparent", ["nonsense", f"00-{'0' * 32}-{SPAN_ID}-01", f"ff-{TRACE_ID}-{SPAN_ID}-01"]
 )
@@ -393,11 +403,11 @@ async def test_a_service_may_have_no_spans_of_requests(serve: Serve, collector: 
     assert collector.spans == []
 
 
-async def test_a_service_cannot_export_twice(serve: Serve, collector: Collector) -> None:
-    async with serve(
-        telemetry={"auto_configure": True}, FASTAPI_OTEL_AUTO_CONFIGURE="true"
-    ) as service:
-        await service.get("/numbers/1")
+def test_a_service_cannot_export_twice(
+    make_app: Callable[..., ServiceApp], collector: Collector
+) -> None:
+    with TestClient(make_app(telemetry={"auto_configure": True})) as client:
+        client.get("/api/v1/numbers/1")
     only(collector.spans, "GET /api/v1/numbers/{number}")
 
 
