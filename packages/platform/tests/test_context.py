@@ -40,7 +40,8 @@ def test_a_new_trace_is_valid_and_not_sampled() -> None:
     context = context_of(tracestate="of=nothing")
     version, trace_id, span_id, flags = context.traceparent.split("-")
     assert (version, flags, len(trace_id), len(span_id)) == ("00", "00", 32, 16)
-    assert int(trace_id, 16) and int(span_id, 16)
+    assert int(trace_id, 16)
+    assert int(span_id, 16)
     assert context.tracestate == ""
 
 

@@ -29,7 +29,6 @@ from service_platform.telemetry.span_export import (
     DEFAULT_DELAY_SECONDS,
     SpanQueue,
 )
-from service_platform.telemetry.span_filter import WaitingOperations
 
 FLUSH_SECONDS: Final = 3.0
 """What the end of the process waits for a collector."""
@@ -54,7 +53,7 @@ class TelemetryExport:
     def __init__(self, settings: PlatformSettings) -> None:
         self._settings = settings
         self._variables = read_otel_variables(settings.secrets_dir)
-        self._spans: WaitingOperations | None = None
+        self._spans: SpanQueue | None = None
         self._metrics: RegistryExport | None = None
         self._own_metrics: OTLPMetricExporter | None = None
         self.tracing: RequestTracing | None = None
@@ -105,13 +104,12 @@ class TelemetryExport:
         return Resource.create({**own, **OTELResourceDetector().detect().attributes})
 
     def _start_traces(self, resource: Resource) -> None:
-        queue = SpanQueue(
+        self._spans = SpanQueue(
             OTLPSpanExporter(),
             self._whole("OTEL_BSP_MAX_QUEUE_SIZE", DEFAULT_QUEUE_SIZE),
             batch_size=self._whole("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", DEFAULT_BATCH_SIZE),
             delay_seconds=self._seconds("OTEL_BSP_SCHEDULE_DELAY", DEFAULT_DELAY_SECONDS),
         )
-        self._spans = WaitingOperations(queue)
         if process_tracing.export_to(self._spans, sampler_of(self._variables), resource):
             self.tracing = RequestTracing(process_tracing.sampler)
 
@@ -143,7 +141,7 @@ class TelemetryExport:
     def _give_up(self) -> None:
         """Leave behind what a collector that is slow or away has not taken."""
         if self._spans is not None:
-            lost = self._spans.queue.give_up()
+            lost = self._spans.give_up()
             log.warning("telemetry_not_flushed", spans=lost, seconds=FLUSH_SECONDS)
         if self._metrics is not None:
             self._metrics.abort()

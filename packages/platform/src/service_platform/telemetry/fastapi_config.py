@@ -6,6 +6,7 @@ from typing import Any
 from fastapi.telemetry import TelemetryConfig
 
 from service_platform.telemetry.exceptions import ExceptionEvents
+from service_platform.telemetry.operation_spans import OperationTracerProvider
 from service_platform.telemetry.request_tracing import is_excluded, record_no_more
 
 
@@ -16,7 +17,11 @@ def telemetry_config(own: TelemetryConfig | None) -> TelemetryConfig:
     are those of `/metrics`, so that nothing is measured twice. FastAPI does not configure the
     export, because the platform has.
     """
-    conventions: TelemetryConfig = {"metrics": False, "logger_provider": ExceptionEvents()}
+    conventions: TelemetryConfig = {
+        "metrics": False,
+        "logger_provider": ExceptionEvents(),
+        "tracer_provider": OperationTracerProvider(),
+    }
     config: TelemetryConfig = {**conventions, **(own or {}), "auto_configure": False}
     own_exclude, has_spans = config.get("exclude"), config.get("tracing", True)
 
