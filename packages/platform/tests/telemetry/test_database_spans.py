@@ -5,6 +5,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import pytest
+from fastapi import APIRouter
+from httpx2 import AsyncClient
 from hypothesis import given
 from hypothesis import strategies as st
 from packages.platform.tests.telemetry.conftest import Traced
@@ -13,12 +15,15 @@ from sqlalchemy import insert, select, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from service_platform.app import create_app
 from service_platform.connection_urls import PostgresUrl
 from service_platform.database import Database
+from service_platform.database.session import DbReader, DbSession
 from service_platform.settings import PlatformSettings
 from service_platform.telemetry.database_spans import describe, server_attributes
 from service_platform.telemetry.tracing import span
-from service_testing.collector import Collector
+from service_testing.collector import Collector, ReceivedSpan
+from service_testing.services import client_of, started
 
 SECRET = "hunter2"
 
@@ -284,3 +289,72 @@ async def test_outside_of_a_span_there_is_none(exporting: Collector, database: D
         pass
     await asyncio.to_thread(exporting.wait_for, bool)
     assert [each.name for each in exporting.spans] == ["the end"]
+
+
+READ = select(Product.name).where(Product.stock == 4711)
+router = APIRouter()
+
+
+@router.get("/read")
+async def read(reader: DbReader) -> int:
+    return len(await reader.all(READ))
+
+
+@router.get("/sleep")
+async def sleep(session: DbSession) -> None:
+    await session.execute(text("SELECT pg_sleep(60)"))
+
+
+@pytest.fixture
+async def client(
+    otel_variables: dict[str, str],
+    service_environment: dict[str, str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> AsyncIterator[AsyncClient]:
+    """A service with these two routes, which exports to the collector."""
+    for name, value in otel_variables.items():
+        monkeypatch.setenv(name, value)
+    settings = PlatformSettings(_env_file=None, rate_limit_enabled=False)
+    resource = Database(settings, migrations="shop.migrations")
+    app = create_app(settings, routers=[router], resources=[resource])
+    async with started(app), client_of(app) as made:
+        yield made
+
+
+def whole_trace(spans: list[ReceivedSpan], route: str) -> dict[str, ReceivedSpan] | None:
+    """The spans of a request by their names, when all have arrived."""
+    requests = [each for each in spans if each.name == f"GET /api/v1/{route}"]
+    if not requests:
+        return None
+    found = {each.name: each for each in spans if each.trace_id == requests[-1].trace_id}
+    known = {each.span_id for each in found.values()}
+    is_whole = all(each.parent_id in known for each in found.values() if each.parent_id)
+    return found if is_whole and any(each.kind == 3 for each in found.values()) else None
+
+
+async def test_a_read_that_is_all_an_endpoint_does_is_in_the_trace(
+    client: AsyncClient, collector: Collector
+) -> None:
+    for _ in range(4):  # from the third time on, the driver is asked directly
+        collector.spans.clear()
+        assert (await client.get("/api/v1/read")).json() == 0
+        found = await asyncio.to_thread(
+            collector.wait_for, lambda spans: whole_trace(spans, "read")
+        )
+        assert sum(each.name == "SELECT products" for each in collector.spans) == 1
+        request, statement = found["GET /api/v1/read"], found["SELECT products"]
+        assert request.start <= statement.start < request.end
+
+
+async def test_a_statement_that_a_deadline_cancels_is_in_the_trace(
+    client: AsyncClient, collector: Collector
+) -> None:
+    answer = await client.get("/api/v1/sleep", headers={"x-request-timeout": "0.3"})
+    assert answer.status_code == 504
+    found = await asyncio.to_thread(collector.wait_for, lambda spans: whole_trace(spans, "sleep"))
+    assert found["SELECT"].attributes["error.type"] == "CancelledError"
+    assert found["SELECT"].is_error
+    request = found["GET /api/v1/sleep"]
+    assert request.attributes["http.response.status_code"] == 504
+    assert request.is_error
+    assert request.events == []
