@@ -27,8 +27,6 @@ from service_testing.services import RunningService
 
 router = APIRouter()
 REQUESTS = 6
-SPANS_OF_A_REQUEST = 2
-"""That of the request, and the rate limit's."""
 
 
 @router.get("/number")
@@ -39,9 +37,9 @@ async def number() -> int:
 @asynccontextmanager
 async def serving(**settings: Any) -> AsyncIterator[httpx2.AsyncClient]:
     chosen = PlatformSettings(
-        _env_file=None, environment="test", rate_limit_backend="memory", **settings
+        _env_file=None, environment="test", rate_limit_enabled=False, **settings
     )
-    # Operations are spans or not, as long as they take.
+    # So a request is one span; operations are spans or not, as long as they take.
     app = create_app(chosen, routers=[router], telemetry={"operation_spans": False})
     async with (
         app.router.lifespan_context(app),
@@ -140,11 +138,11 @@ async def test_applications_of_a_process_export_one_after_the_other(
         collector.metrics.clear()
         async with serving() as client:
             await client.get("/number")
-        assert len(collector.spans) == SPANS_OF_A_REQUEST
+        assert len(collector.spans) == 1
         assert "http_server_active_requests" in collector.metrics
     with span("of no application"):
         pass
-    assert len(collector.spans) == SPANS_OF_A_REQUEST
+    assert len(collector.spans) == 1
 
 
 async def test_what_a_service_measures_with_opentelemetry_is_exported_too(
@@ -170,7 +168,7 @@ async def test_a_number_that_is_none_is_as_if_it_were_not_there(
     set_variables(**dict.fromkeys(names, value))
     async with serving() as client:
         await client.get("/number")
-    assert len(collector.spans) == SPANS_OF_A_REQUEST
+    assert len(collector.spans) == 1
 
 
 async def test_a_queue_may_be_smaller_than_a_batch(
@@ -179,7 +177,7 @@ async def test_a_queue_may_be_smaller_than_a_batch(
     set_variables(OTEL_BSP_MAX_QUEUE_SIZE="3")
     async with serving() as client:
         await client.get("/number")
-    assert len(collector.spans) == SPANS_OF_A_REQUEST
+    assert len(collector.spans) == 1
 
 
 async def test_a_token_of_the_secrets_directory_reaches_the_collector_alone(
@@ -249,7 +247,7 @@ async def test_a_collector_that_does_not_work_costs_spans_and_no_request(
         for _ in range(REQUESTS):
             answer = await client.get("/number")
             assert (answer.status_code, answer.json()) == (200, 7)
-    assert dropped() - before[0] == REQUESTS * SPANS_OF_A_REQUEST
+    assert dropped() - before[0] == REQUESTS
     assert exported() == before[1]
 
 
@@ -261,7 +259,7 @@ async def test_an_answer_that_nobody_understands_is_an_answer(
     before = dropped(), exported()
     async with serving() as client:
         await client.get("/number")
-    assert (dropped(), exported()) == (before[0], before[1] + SPANS_OF_A_REQUEST)
+    assert (dropped(), exported()) == (before[0], before[1] + 1)
 
 
 @pytest.mark.parametrize("broken", ["hangs"], indirect=True)
