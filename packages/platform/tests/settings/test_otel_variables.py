@@ -6,6 +6,7 @@ from importlib import metadata
 from pathlib import Path
 
 import pytest
+from opentelemetry.util.re import parse_env_headers
 
 from service_platform.settings import otel_variables
 from service_platform.settings.otel_variables import (
@@ -169,6 +170,39 @@ def test_a_sampler_that_a_library_brings_is_accepted_with_any_argument(
     require_exportable(
         {ENDPOINT: URL, "OTEL_TRACES_SAMPLER": "xray", "OTEL_TRACES_SAMPLER_ARG": "endpoint=x"}
     )
+
+
+HEADERS = "OTEL_EXPORTER_OTLP_HEADERS"
+
+
+@pytest.mark.parametrize(
+    ("value", "count"),
+    [
+        ("authorization=Bearer%20hunter2", 1),
+        ("authorization=Bearer hunter2", 1),
+        (" a=1 , x-b = 2,", 2),
+        ("a=b=c==,d=", 2),
+        ("Bearer hunter2", None),
+        ("authorization: Bearer hunter2", None),
+        ('authorization="hunter2"', None),
+        ("a=1,hunter2", None),
+        ("a=hunter2;b=2", None),
+        ("a=hünter2", None),
+    ],
+)
+def test_headers_that_the_sdk_would_log_and_leave_out_are_refused_without_them(
+    value: str, count: int | None, caplog: pytest.LogCaptureFixture
+) -> None:
+    understood = parse_env_headers(value, liberal=True)
+    if count is None:
+        assert "Header format invalid" in caplog.text
+        with pytest.raises(OtelVariableError, match=f"^{HEADERS}: must be name=value") as refused:
+            require_exportable({ENDPOINT: URL, HEADERS: value})
+        assert "nter2" not in str(refused.value)
+    else:
+        require_exportable({ENDPOINT: URL, HEADERS: value})
+        assert len(understood) == count
+        assert caplog.text == ""
 
 
 @pytest.mark.parametrize("module", ["opentelemetry.exporter.none", "no_such_package.exporter"])

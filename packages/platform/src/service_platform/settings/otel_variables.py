@@ -9,6 +9,7 @@ Protocol Exporter".
 """
 
 import os
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib.metadata import entry_points
@@ -33,6 +34,10 @@ SAMPLERS: Final = frozenset(
     }
 )
 SAMPLER_ENTRY_POINTS: Final = "opentelemetry_traces_sampler"
+
+HEADER: Final = re.compile(
+    r"[!#-'*+\-.0-9A-Z^-z|~]+[ \t]*=[ !#-+\--:<-\[\]-~]*"  # as the SDK takes it
+)
 
 
 class OtelVariableError(ValueError):
@@ -104,6 +109,7 @@ def require_exportable(variables: Mapping[str, str]) -> None:
         if endpoint_of(signal, variables) is not None:
             _check_protocol(signal, variables)
             _check_endpoint(signal, variables)
+            _check_headers(signal, variables)
     _check_sampler(variables)
 
 
@@ -138,6 +144,18 @@ def _check_endpoint(signal: str, variables: Mapping[str, str]) -> None:
         raise OtelVariableError(
             f"{name}: must be an absolute http or https URL, such as http://collector:4318"
         )
+
+
+def _check_headers(signal: str, variables: Mapping[str, str]) -> None:
+    """Refuse what the SDK would leave out, because it logs that with the token in it."""
+    own = f"OTEL_EXPORTER_OTLP_{signal}_HEADERS"
+    name = own if own in variables else "OTEL_EXPORTER_OTLP_HEADERS"
+    for header in variables.get(name, "").split(","):
+        if header.strip() and not HEADER.fullmatch(header.strip()):
+            raise OtelVariableError(
+                f"{name}: must be name=value, with commas between several and special characters "
+                "as %2C, such as authorization=Bearer%20token"
+            )
 
 
 def _check_sampler(variables: Mapping[str, str]) -> None:
