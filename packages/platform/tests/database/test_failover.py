@@ -28,28 +28,38 @@ WAL_OF_A_STANDBY = {"wal_level": "replica", "max_wal_senders": "2"}
 PASSWORD = "shop"
 
 
-@pytest.fixture
-def old_primary(blank_postgres: Path, tmp_path: Path) -> Iterator[LocalPostgres]:
+@pytest.fixture(scope="module")
+def migrated(blank_postgres: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The directory of a server that has the shop's database."""
+    directory = tmp_path_factory.mktemp("migrated") / "postgres"
     server = LocalPostgres(
-        tmp_path / "old", durable=False, settings=WAL_OF_A_STANDBY, copy_of=blank_postgres
+        directory, durable=False, settings=WAL_OF_A_STANDBY, copy_of=blank_postgres
     )
     server.start()
     server.create_role("shop", PASSWORD)
     server.create_database("shop", owner="shop")
     migrate("shop", server.url_for("shop", user="shop", password=PASSWORD))
+    server.stop()
+    return directory
+
+
+@pytest.fixture
+def old_primary(migrated: Path, tmp_path: Path) -> Iterator[LocalPostgres]:
+    server = LocalPostgres(
+        tmp_path / "old", durable=False, settings=WAL_OF_A_STANDBY, copy_of=migrated
+    )
+    server.start()
     yield server
     server.remove()
 
 
 @pytest.fixture
-def new_primary(old_primary: LocalPostgres, tmp_path: Path) -> Iterator[LocalPostgres]:
-    """A copy of the old primary, which then runs again."""
-    old_primary.stop()
+def new_primary(migrated: Path, tmp_path: Path) -> Iterator[LocalPostgres]:
+    """A server with the same history as the old primary."""
     server = LocalPostgres(
-        tmp_path / "new", durable=False, settings=WAL_OF_A_STANDBY, copy_of=old_primary.data_dir
+        tmp_path / "new", durable=False, settings=WAL_OF_A_STANDBY, copy_of=migrated
     )
     server.start()
-    old_primary.start()
     yield server
     server.remove()
 

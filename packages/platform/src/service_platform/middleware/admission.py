@@ -34,8 +34,8 @@ from service_platform.middleware.route_info import (
 )
 from service_platform.middleware.route_table import RouteMatch, RouteTable
 from service_platform.ratelimit import Decision, Limiter, Policy, RateLimitCaller
-from service_platform.telemetry.rate_limit_spans import hit_in_span
-from service_platform.telemetry.request_tracing import take_over_span
+from service_platform.telemetry.rate_limit_spans import hit_recorded
+from service_platform.telemetry.request_tracing import name_span, take_over_span
 
 _BEARER: Final = b"bearer "
 _REQUEST_TIMEOUT: Final = REQUEST_TIMEOUT_HEADER.encode("ascii")
@@ -211,6 +211,8 @@ class AdmissionMiddleware:
         if match is not None:
             info = match.info
             context.route = match.path
+            if context.is_recorded:
+                name_span(context)  # FastAPI names those that are not refused here
             policies = info.policies
             if info.message_policies and self._limiter is not None:
                 context.message_limit = partial(
@@ -266,7 +268,7 @@ class AdmissionMiddleware:
         """Take the cost of the request from the quotas of its caller, or refuse it."""
         caller = RateLimitCaller.of(context)
         if context.is_recorded:
-            decision = await hit_in_span(limiter, caller, policies)
+            decision = await hit_recorded(limiter, caller, policies)
         else:
             answer = limiter.hit_nowait(caller, policies)
             decision = answer if isinstance(answer, Decision) else await answer

@@ -1,21 +1,39 @@
-"""Makes the span of a rate limit decision."""
+"""Tells of rate limit decisions in traces."""
+
+from opentelemetry import trace
+from opentelemetry.trace import Span
 
 from service_platform.ratelimit import Decision, Limiter, Policy, RateLimitCaller
 from service_platform.telemetry.tracing import span
 
 
-async def hit_in_span(
+async def hit_recorded(
     limiter: Limiter, caller: RateLimitCaller, policies: tuple[Policy, ...]
 ) -> Decision:
-    """Do what `limiter.hit` does, in a span that has the decision and where it was made."""
-    names = [policy.name for policy in policies]
-    with span("rate_limit", attributes={"rate_limit.policies": names}) as decided:
-        decision = await limiter.hit(caller, policies)
-        decided.set_attribute("rate_limit.allowed", decision.allowed)
-        decided.set_attribute("rate_limit.backend", decision.backend.name)
-        if decision.violated:
-            decided.set_attribute("rate_limit.violated", list(decision.violated))
+    """Do what `limiter.hit` does, and tell of the decision.
+
+    One that waits for Redis has a span of its own; one that is made at once is told by the span of
+    the request.
+    """
+    answer = limiter.hit_nowait(caller, policies)
+    if isinstance(answer, Decision):
+        _describe(trace.get_current_span(), answer, policies)
+        return answer
+    with span("rate_limit") as waiting:
+        decision = await answer
+        _describe(waiting, decision, policies)
     return decision
 
 
-__all__ = ["hit_in_span"]
+def _describe(told: Span, decision: Decision, policies: tuple[Policy, ...]) -> None:
+    attributes: dict[str, bool | str | list[str]] = {
+        "rate_limit.policies": [policy.name for policy in policies],
+        "rate_limit.allowed": decision.allowed,
+        "rate_limit.backend": decision.backend.name,
+    }
+    if decision.violated:
+        attributes["rate_limit.violated"] = list(decision.violated)
+    told.set_attributes(attributes)
+
+
+__all__ = ["hit_recorded"]

@@ -15,6 +15,7 @@ from opentelemetry import propagate, trace
 from opentelemetry.context import Context
 from opentelemetry.propagators.textmap import Getter
 from opentelemetry.trace import (
+    INVALID_SPAN_CONTEXT,
     NonRecordingSpan,
     Span,
     SpanContext,
@@ -24,7 +25,7 @@ from opentelemetry.trace import (
     format_trace_id,
 )
 
-from service_platform.context import SCOPE_KEY, RequestContext
+from service_platform.context import SCOPE_KEY, RequestContext, current_context
 from service_platform.middleware.access_log import QUIET_PATHS
 
 
@@ -35,6 +36,9 @@ class Sampler(Protocol):
         self, parent_context: Context | None, trace_id: int, name: str, kind: SpanKind | None = None
     ) -> Any:
         """Return a result with `decision` and `trace_state`."""
+
+    def drops_root(self, trace_id: int) -> bool:
+        """Return whether a trace that begins here is certainly dropped."""
 
 
 class RequestTracing:
@@ -56,7 +60,36 @@ class RequestTracing:
             What `end` needs: the request is not recorded, and spans that its code makes are not
             either. `None` where FastAPI makes the server span.
         """
-        parent = self._extract(context.headers)
+        if self._fields.isdisjoint(context.headers):
+            return self._begin_trace(context)
+        return self._continue_trace(context)
+
+    def _begin_trace(self, context: RequestContext) -> Token[Context] | None:
+        """Decide about a request without a caller's trace, of which there are many."""
+        trace_id = random.getrandbits(128) or 1
+        context.trace_id = format_trace_id(trace_id)
+        if not self._sampler.drops_root(trace_id) and self._is_recorded(
+            context, Context(), trace_id
+        ):
+            return None
+        context.is_recorded = False
+        return otel_context.attach(_unrecorded)
+
+    def _is_recorded(self, context: RequestContext, parent: Context, trace_id: int) -> bool:
+        if context.path in QUIET_PATHS:
+            return False
+        name = context.scope.get("method", "WS")
+        result = self._sampler.should_sample(parent, trace_id, name, SpanKind.SERVER)
+        if not result.decision.is_recording():
+            return False
+        context.is_recorded = True
+        context.sampling = result
+        context.trace_flags = "01" if result.decision.is_sampled() else "00"
+        return True
+
+    def _continue_trace(self, context: RequestContext) -> Token[Context] | None:
+        """Decide about a request whose caller sends a trace or baggage."""
+        parent = propagate.extract(context.headers, Context(), getter=_headers)
         parent_span = trace.get_current_span(parent).get_span_context()
         if parent_span.is_valid:
             trace_id = parent_span.trace_id
@@ -65,15 +98,9 @@ class RequestTracing:
             trace_id = random.getrandbits(128) or 1
             flags, state = TraceFlags(TraceFlags.DEFAULT), None
         context.trace_id = format_trace_id(trace_id)
+        if self._is_recorded(context, parent, trace_id):
+            return None
         if context.path not in QUIET_PATHS:
-            result = self._sampler.should_sample(
-                parent, trace_id, context.scope.get("method", "WS"), SpanKind.SERVER
-            )
-            if result.decision.is_recording():
-                context.is_recorded = True
-                context.sampling = result
-                context.trace_flags = "01" if result.decision.is_sampled() else "00"
-                return None
             flags = TraceFlags(flags & ~TraceFlags.SAMPLED)
         # The caller's span, or one that does not exist but ties together what is logged.
         span_id = parent_span.span_id if parent_span.is_valid else int(context.span_id, 16)
@@ -88,11 +115,22 @@ class RequestTracing:
         """Leave the trace of a request that is not recorded."""
         otel_context.detach(token)
 
-    def _extract(self, headers: dict[bytes, bytes]) -> Context:
-        """Return the caller's trace and baggage, of the propagators in `OTEL_PROPAGATORS`."""
-        if self._fields.isdisjoint(headers):
-            return Context()
-        return propagate.extract(headers, Context(), getter=_headers)
+
+class _UnrecordedRequest(NonRecordingSpan):
+    """The span of every request that begins a trace and is not recorded; it has the request's ids.
+
+    One for all of them: to make it for each would be most of what such a request costs.
+    """
+
+    def get_span_context(self) -> SpanContext:
+        """Return the ids of the request this code runs for."""
+        context = current_context()
+        if context is None:
+            return INVALID_SPAN_CONTEXT
+        return SpanContext(int(context.trace_id, 16), int(context.span_id, 16), is_remote=True)
+
+
+_unrecorded: Final = trace.set_span_in_context(_UnrecordedRequest(INVALID_SPAN_CONTEXT), Context())
 
 
 class _Headers(Getter[dict[bytes, bytes]]):
@@ -133,12 +171,23 @@ def take_over_span(context: RequestContext, span: Span) -> None:
     context.span_id = format_span_id(of_span.span_id)
     context.trace_flags = f"{of_span.trace_flags:02x}"
     context.is_recorded = True
-    span.set_attribute("http.response.header.x-request-id", [context.request_id])
+    attributes: dict[str, str | list[str]] = {
+        "http.response.header.x-request-id": [context.request_id]
+    }
     if context.client_address:
-        span.set_attribute("client.address", context.client_address)
+        attributes["client.address"] = context.client_address
     user_agent = context.headers.get(b"user-agent")
     if user_agent is not None:
-        span.set_attribute("user_agent.original", user_agent.decode("latin-1"))
+        attributes["user_agent.original"] = user_agent.decode("latin-1")
+    span.set_attributes(attributes)
 
 
-__all__ = ["RequestTracing", "is_excluded", "record_no_more", "take_over_span"]
+def name_span(context: RequestContext) -> None:
+    """Name the server span after the route of its request, as FastAPI does."""
+    if context.route is not None:
+        span = trace.get_current_span()
+        span.set_attribute("http.route", context.route)
+        span.update_name(f"{context.scope.get('method', 'WS')} {context.route}")
+
+
+__all__ = ["RequestTracing", "is_excluded", "name_span", "record_no_more", "take_over_span"]

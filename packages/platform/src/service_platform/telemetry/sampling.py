@@ -74,11 +74,19 @@ class DecidedSampler(Sampler):
     """
 
     def __init__(self, sampler: Sampler) -> None:
-        self._sampler = sampler
+        self.use(sampler)
 
     def use(self, sampler: Sampler) -> None:
         """Let another sampler decide from now on."""
         self._sampler = sampler
+        # Of a sampler that asks the parent first, what decides where there is none.
+        root = getattr(sampler, "_root", sampler)
+        self._root_bound = root.bound if isinstance(root, TraceIdRatioBased) else None
+
+    def drops_root(self, trace_id: int) -> bool:
+        """Return whether a trace that begins here is certainly dropped; cheaper than to ask."""
+        bound = self._root_bound
+        return bound is not None and trace_id & TraceIdRatioBased.TRACE_ID_LIMIT >= bound
 
     def should_sample(  # noqa: PLR0917 - the signature of the SDK
         self,
@@ -114,4 +122,4 @@ def _current_trace_state() -> TraceState:
     return trace.get_current_span().get_span_context().trace_state
 
 
-__all__ = ["DecidedSampler", "RequestIdGenerator"]
+__all__ = ["DecidedSampler", "RequestIdGenerator", "sampler_of"]
