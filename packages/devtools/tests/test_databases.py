@@ -1,4 +1,5 @@
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -10,6 +11,29 @@ from devtools.databases import DatabaseSetupError, make
 from devtools.migrations import migrate, waiting
 from devtools.services import ITEMS, USERS
 from service_testing.postgres import LocalPostgres
+
+DROP_ALL = r"""
+SELECT format('DROP DATABASE %I WITH (FORCE)', datname) FROM pg_database WHERE oid >= 16384 \gexec
+SELECT format('DROP ROLE %I', rolname) FROM pg_roles WHERE oid >= 16384 ORDER BY oid DESC \gexec
+"""
+
+
+@pytest.fixture(scope="module")
+def server(
+    blank_postgres: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[LocalPostgres]:
+    directory = tmp_path_factory.mktemp("server") / "postgres"
+    started = LocalPostgres(directory, durable=False, copy_of=blank_postgres)
+    started.start()
+    yield started
+    started.remove()
+
+
+@pytest.fixture
+def own_postgres(server: LocalPostgres) -> Iterator[LocalPostgres]:
+    """A PostgreSQL without databases and roles of anybody."""
+    yield server
+    server.execute(DROP_ALL)
 
 
 @pytest.fixture
