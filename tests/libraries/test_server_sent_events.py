@@ -4,10 +4,7 @@ Each event has to arrive while the next one does not exist yet, and the generato
 the client goes.
 """
 
-import os
 import signal
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -23,7 +20,9 @@ from fastapi.sse import EventSourceResponse, ServerSentEvent
 from sse_starlette.event import ServerSentEvent as LibraryEvent
 from sse_starlette.sse import EventSourceResponse as LibraryResponse
 
+from service_testing import programs
 from service_testing.ports import HOST, free_port
+from service_testing.programs import ForkedProcess
 
 
 @dataclass
@@ -112,20 +111,21 @@ def test_the_generator_ends_when_the_client_goes(
 
 
 @pytest.fixture
-def running(kind: str, tmp_path: Path) -> Iterator[tuple[str, "subprocess.Popen[bytes]"]]:
+def running(kind: str, tmp_path: Path) -> Iterator[tuple[str, ForkedProcess]]:
     """The service of `event_stream_service.py`, run by uvicorn or by the platform's server."""
     port = str(free_port())
-    server = ["uvicorn", "--factory", "--log-level=warning", "--host", HOST, "--port", port]
-    if kind != FASTAPI:
-        server = ["service_platform.server", "--host", HOST, "--port", port]
-    environment = {
-        **os.environ,
-        "KIND": kind,
-        "PYTHONPATH": str(Path(__file__).parent / "support"),
-        "ENVIRONMENT": "test",
-    }
-    command = [sys.executable, "-m", *server, "event_stream_service:create_app"]
-    process = subprocess.Popen(command, env=environment, cwd=tmp_path)
+    options = ["--host", HOST, "--port", port, "event_stream_service:create_app"]
+    module = "service_platform.server"
+    if kind == FASTAPI:
+        module, options = "uvicorn", ["--factory", "--log-level=warning", *options]
+    with (tmp_path / "log").open("wb") as log:
+        process = programs.start(
+            module,
+            options,
+            environment={"KIND": kind, "ENVIRONMENT": "test"},
+            folder=Path(__file__).parent / "support",
+            output=log,
+        )
     try:
         yield f"http://{HOST}:{port}", process
     finally:
@@ -135,7 +135,7 @@ def running(kind: str, tmp_path: Path) -> Iterator[tuple[str, "subprocess.Popen[
 
 def test_a_stream_of_the_library_ends_when_the_server_is_told_to_stop(
     kind: str,
-    running: tuple[str, "subprocess.Popen[bytes]"],
+    running: tuple[str, ForkedProcess],
 ) -> None:
     url, process = running
     deadline = time.monotonic() + 60
