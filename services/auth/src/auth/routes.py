@@ -7,7 +7,7 @@ refusal (RFC 9110, section 13.2.1): one that does not hold rolls the unit of wor
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Path, Query
 
 from auth import accounts, administration, repository, sessions
 from auth.accounts import EmailTaken, WrongPassword
@@ -156,7 +156,7 @@ async def end_every_session(
     responses={**PRECONDITION_RESPONSES, **responses(NotFound)},
 )
 async def end_session(
-    session_id: UUID,
+    session_id: Annotated[UUID, Path(description="The `id` of the session.")],
     owner: CurrentOwner,
     session: DbSession,
     resources: Resources,
@@ -195,7 +195,7 @@ async def list_accounts(
     responses={**PRECONDITION_RESPONSES, **responses(NotFound, Conflict, LastAdmin)},
 )
 async def administer_account(
-    account_id: UUID,
+    account_id: Annotated[UUID, Path(description="The `id` of the account.")],
     change: AccountUpdate,
     admin: Admin,
     session: DbSession,

@@ -1,9 +1,9 @@
 """The HTTP API of items."""
 
-from typing import Final
+from typing import Annotated, Final
 from uuid import UUID
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Path, Request, Response
 
 from items import repository, service
 from items.dependencies import ItemFilters, ItemReader, ItemWriter
@@ -30,6 +30,7 @@ from service_platform.pagination import KeysetPage, PageQuery
 
 router = APIRouter(prefix="/items", tags=["items"])
 
+ItemId = Annotated[UUID, Path(description="The `id` of the item.")]
 LOCATION: Final = {
     "Location": {
         "description": "Path of the new item.",
@@ -98,7 +99,7 @@ async def list_items(
     responses={**READ_RESPONSES, **responses(ItemNotFound)},
 )
 async def read_item(
-    item_id: UUID, owner: ItemReader, reader: DbReader, preconditions: Preconditions
+    item_id: ItemId, owner: ItemReader, reader: DbReader, preconditions: Preconditions
 ) -> ItemRow:
     """Return an item of the caller."""
     item = await service.read_item(reader, owner.subject, item_id)
@@ -115,7 +116,7 @@ async def read_item(
     responses={**UPDATE_RESPONSES, **responses(ItemNotFound)},
 )
 async def update_item(
-    item_id: UUID,
+    item_id: ItemId,
     change: ItemUpdate,
     owner: ItemWriter,
     session: DbSession,
@@ -134,7 +135,7 @@ async def update_item(
     responses={**PRECONDITION_RESPONSES, **responses(ItemNotFound)},
 )
 async def delete_item(
-    item_id: UUID, owner: ItemWriter, session: DbSession, preconditions: Preconditions
+    item_id: ItemId, owner: ItemWriter, session: DbSession, preconditions: Preconditions
 ) -> None:
     """Delete an item of the caller; with `If-Match` only if nobody has changed it meanwhile."""
     await service.delete_item(session, owner.subject, item_id, preconditions)

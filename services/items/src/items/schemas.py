@@ -52,13 +52,18 @@ def _distinct(tags: list[str]) -> list[str]:
 
 
 Name = Annotated[
-    OneLine, Field(min_length=1, max_length=200, description="One line.", examples=["Lamp"])
+    OneLine,
+    Field(
+        min_length=1,
+        max_length=200,
+        description="What it is called, in one line.",
+        examples=["Lamp"],
+    ),
 ]
 Description = Annotated[
     Prose,
     Field(
         max_length=10_000,
-        description="May have several lines.",
         examples=["A lamp for the desk.\nWith a switch."],
     ),
 ]
@@ -73,7 +78,6 @@ Price = Annotated[
                 {"type": "string", "pattern": r"^[0-9]{1,10}(\.[0-9]{1,2})?$"},
             ],
             # Not `multipleOf: 0.01`: validators that divide doubles refuse 19.99 by it.
-            "description": "At most two decimals.",
             "examples": [19.5, "19.50"],
         },
         mode="validation",
@@ -88,7 +92,7 @@ Tags = Annotated[
     list[Tag],
     Field(
         max_length=MAX_TAGS,
-        description="Kept in lower case, each once.",
+        description="Words it is found by; kept in lower case, each once.",
         examples=[["home", "light"]],
     ),
     AfterValidator(_distinct),
@@ -100,6 +104,10 @@ PriceNumber = Annotated[
 ]
 
 
+DESCRIPTION: Final = "What there is to say about it; may have several lines."
+PRICE: Final = "What it costs, with at most two decimals."
+
+
 class ItemInput(BaseModel):
     """A request body: unknown members are refused, so that a misspelt one is noticed."""
 
@@ -109,9 +117,13 @@ class ItemInput(BaseModel):
 class ItemCreate(ItemInput):
     """A new item."""
 
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"name": "Lamp", "price": 19.5, "tags": ["home", "light"]}]}
+    )
+
     name: Name
-    description: Description | None = None
-    price: Price | None = None
+    description: Description | None = Field(None, description=DESCRIPTION)
+    price: Price | None = Field(None, description=PRICE)
     # By a factory, so that the schema has no default: generated TypeScript would require it.
     tags: Tags = Field(default_factory=list)
 
@@ -119,10 +131,12 @@ class ItemCreate(ItemInput):
 class ItemUpdate(ItemInput):
     """Changes of an item. Omitted members stay as they are; null removes description or price."""
 
+    model_config = ConfigDict(json_schema_extra={"examples": [{"price": 24.99}]})
+
     # By a factory, so that the schema has no default: a generated client would send it.
     name: Name = Field(default_factory=str)
-    description: Description | None = None
-    price: Price | None = None
+    description: Description | None = Field(None, description=DESCRIPTION)
+    price: Price | None = Field(None, description=PRICE)
     tags: Tags = Field(default_factory=list)
 
     def changed_fields(self) -> dict[str, Any]:
@@ -135,18 +149,22 @@ class ItemRead(BaseModel):
 
     model_config = ConfigDict(from_attributes=True)
 
-    id: UUID
+    id: UUID = Field(description="Identifies the item.")
     owner_id: UUID = Field(description="The account it belongs to.")
-    name: str = Field(examples=["Lamp"])
-    description: str | None = Field(examples=["A lamp for the desk."])
-    price: PriceNumber | None = Field(examples=[19.5])
-    tags: list[str] = Field(examples=[["home", "light"]])
-    created_at: datetime
-    updated_at: datetime
+    name: str = Field(description="What it is called.", examples=["Lamp"])
+    description: str | None = Field(description=DESCRIPTION, examples=["A lamp for the desk."])
+    price: PriceNumber | None = Field(description=PRICE, examples=[19.5])
+    tags: list[str] = Field(
+        description="Words it is found by, in lower case.", examples=[["home", "light"]]
+    )
+    created_at: datetime = Field(description="When it was created.")
+    updated_at: datetime = Field(description="When it was last changed.")
 
 
 class ItemPage(Page[ItemRead]):
     """One page of items. Pass `next_cursor` as `cursor` to read the next one."""
+
+    items: list[ItemRead] = Field(description="The items of this page.")
 
 
 class ItemSort(StrEnum):

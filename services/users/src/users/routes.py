@@ -3,7 +3,7 @@
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Path, Query
 
 from service_platform.database.session import DbReader, DbSession, TheDatabase
 from service_platform.errors import InvalidCursor, responses
@@ -92,7 +92,10 @@ async def list_profiles(
     responses={**READ_RESPONSES, **responses(ProfileNotFound)},
 )
 async def read_profile(
-    account_id: UUID, _: ProfileReader, reader: DbReader, preconditions: Preconditions
+    account_id: Annotated[UUID, Path(description="The `id` of the account.")],
+    _: ProfileReader,
+    reader: DbReader,
+    preconditions: Preconditions,
 ) -> ProfileRow:
     """Return what any account may read of another one."""
     profile = await service.read_profile(reader, account_id)

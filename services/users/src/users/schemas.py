@@ -1,7 +1,7 @@
 """Bodies of requests and responses."""
 
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 from urllib.parse import urlsplit
 from uuid import UUID
 
@@ -26,7 +26,6 @@ Bio = Annotated[
     Prose,
     Field(
         max_length=1_000,
-        description="May have several lines.",
         examples=["Writes programs for engines."],
     ),
 ]
@@ -35,7 +34,6 @@ AvatarUrl = Annotated[
     Field(
         max_length=2_048,
         pattern=r"^[\x21-\x7e]*$",
-        description="An https address.",
         examples=["https://images.example.com/ada.png"],
         json_schema_extra={"format": "uri"},
     ),
@@ -46,21 +44,32 @@ Locale = Annotated[
     Field(
         max_length=35,
         pattern=r"^[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*$",
-        description="Language tag (BCP 47).",
         examples=["en-GB"],
     ),
 ]
 
 
+FULL_NAME: Final = "The name that is shown."
+BIO: Final = "About the person; may have several lines."
+AVATAR_URL: Final = "The https address of a picture."
+LOCALE: Final = "Language tag (BCP 47)."
+
+
 class ProfileUpdate(BaseModel):
     """Changes of a profile. Omitted members stay as they are; null removes a value."""
 
-    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+    model_config = ConfigDict(
+        extra="forbid",
+        hide_input_in_errors=True,
+        json_schema_extra={
+            "examples": [{"bio": "Writes programs for engines.", "locale": "en-GB"}]
+        },
+    )
 
-    full_name: FullName | None = None
-    bio: Bio | None = None
-    avatar_url: AvatarUrl | None = None
-    locale: Locale | None = None
+    full_name: FullName | None = Field(None, description=FULL_NAME)
+    bio: Bio | None = Field(None, description=BIO)
+    avatar_url: AvatarUrl | None = Field(None, description=AVATAR_URL)
+    locale: Locale | None = Field(None, description=LOCALE)
 
     def changed_fields(self) -> dict[str, Any]:
         """Return the members that the client sent, by column."""
@@ -73,19 +82,25 @@ class PublicProfileRead(BaseModel):
     model_config = ConfigDict(from_attributes=True)
 
     id: UUID = Field(description="The id of the account.")
-    full_name: str | None = Field(examples=["Ada Lovelace"])
-    bio: str | None = Field(examples=["Writes programs for engines."])
-    avatar_url: str | None = Field(examples=["https://images.example.com/ada.png"])
-    created_at: datetime
+    full_name: str | None = Field(description=FULL_NAME, examples=["Ada Lovelace"])
+    bio: str | None = Field(description=BIO, examples=["Writes programs for engines."])
+    avatar_url: str | None = Field(
+        description=AVATAR_URL, examples=["https://images.example.com/ada.png"]
+    )
+    created_at: datetime = Field(description="When the account was registered.")
 
 
 class ProfileRead(PublicProfileRead):
     """A profile, as its owner and admins read it."""
 
-    email: str = Field(examples=["ada@example.com"])
-    locale: str | None = Field(examples=["en-GB"])
-    updated_at: datetime
+    email: str = Field(
+        description="The address that the account logs in with.", examples=["ada@example.com"]
+    )
+    locale: str | None = Field(description=LOCALE, examples=["en-GB"])
+    updated_at: datetime = Field(description="When the profile was last changed.")
 
 
 class ProfilePage(Page[ProfileRead]):
     """One page of profiles. Pass `next_cursor` as `cursor` to read the next one."""
+
+    items: list[ProfileRead] = Field(description="The profiles of this page.")
