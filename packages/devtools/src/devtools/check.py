@@ -1,4 +1,4 @@
-"""`./dev check`: format, lint, types, import contracts, lock file, manifests, all at once."""
+"""`./dev check`: format, lint, types, imports, API contracts, lock file, manifests, all at once."""
 
 import os
 import subprocess
@@ -73,6 +73,7 @@ def steps() -> list[Step]:
         Step("format", (*tool, "ruff", "format", "--check", "--quiet", "."), "./dev fix"),
         Step("lint", (*tool, "ruff", "check", "--quiet", "."), "./dev fix mends some of it"),
         Step("imports", (str(_script("lint-imports")), "--no-logo")),
+        Step("contracts", (*tool, "devtools.contract_check")),
         Step("migrations", (*tool, "devtools.migration_lint")),
     ]
     if uv := uv_command():

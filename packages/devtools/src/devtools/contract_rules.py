@@ -1,0 +1,40 @@
+"""The kinds of change of an API that break a client, by the names `./dev check` says."""
+
+from typing import Final
+
+RULES: Final = {
+    "operation-removed": "An operation is gone.",
+    "operation-renamed": "An operation has another `operationId`, the method of a client.",
+    "operation-moved": "An operation has another first tag, the module of a Python client.",
+    "security-stricter": "A token that was enough, or none, no longer is.",
+    "parameter-removed": "A parameter is gone.",
+    "parameter-required": "A parameter is new and required, or no longer optional.",
+    "request-body-removed": "An operation no longer reads a body.",
+    "request-body-required": "A body is new and required, or no longer optional.",
+    "request-media-type-removed": "A media type of a request is gone.",
+    "request-property-removed": "A member that could be sent is gone.",
+    "request-property-required": "A member is new and required, or no longer optional.",
+    "request-members-refused": "Members that the schema does not name are refused now.",
+    "request-default-changed": "What is left out means something else.",
+    "request-type": "A kind of value is no longer accepted.",
+    "request-enum": "A value is no longer accepted.",
+    "request-bounds": "A bound of length, number or count is narrower.",
+    "request-pattern": "A pattern is new or another one.",
+    "request-format": "A format is new or another one.",
+    "request-schema": "A word of JSON Schema changed whose effect is not judged here.",
+    "response-status-removed": "A status is no longer answered.",
+    "response-status-added": "There is another status of success.",
+    "response-problem-removed": "An `error` is no longer answered with a status.",
+    "response-media-type-removed": "A media type of a response is gone.",
+    "response-header-removed": "A response header is gone.",
+    "response-property-removed": "A member of a response is gone.",
+    "response-property-optional": "A member that was always there may be left out.",
+    "response-members-added": "Members that the schema does not name may be there now.",
+    "response-type": "There may be another kind of value.",
+    "response-enum": "There may be another value.",
+    "response-bounds": "A bound of length, number or count is wider.",
+    "response-pattern": "A pattern is gone or another one.",
+    "response-format": "A format is gone or another one.",
+    "response-schema": "A word of JSON Schema changed whose effect is not judged here.",
+}
+"""What each rule says; docs/contracts.md lists them."""
