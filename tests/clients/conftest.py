@@ -1,23 +1,27 @@
-"""What tests of generated clients share: the running system and its OpenAPI documents."""
+"""What tests of generated clients share: the running system, and clients of all services."""
 
-import json
+import asyncio
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
-from httpx2 import AsyncClient
 from tests.e2e.conftest import directly, given, http, system
-from tests.e2e.system import SERVICES, System
+
+from devtools.client import Language, client
+from devtools.client_tools import NotHereError
 
 __all__ = ["directly", "given", "http", "system"]
 
 
 @pytest.fixture
-async def documents(http: AsyncClient, directly: System, tmp_path: Path) -> dict[str, Path]:
-    """The OpenAPI document of each service, as it serves it, in a file."""
-    files = {}
-    for service in SERVICES:
-        answer = await http.get(directly.api(service, "/openapi.json"))
-        assert answer.status_code == 200, answer.text
-        files[service] = tmp_path / f"{service}.json"
-        files[service].write_text(json.dumps(answer.json()))
-    return files
+def make_clients(tmp_path: Path) -> Callable[[Language], Awaitable[Path]]:
+    """Makes the clients of all services as `./dev client` does; the folder they are in."""
+
+    async def make(language: Language) -> Path:
+        try:
+            await asyncio.to_thread(client, language, output=tmp_path)
+        except NotHereError as error:
+            pytest.skip(str(error))
+        return tmp_path
+
+    return make

@@ -1,60 +1,30 @@
-"""The client that openapi-python-client makes from the documents works on the services.
+"""The client that `./dev client python` makes works on the services.
 
-It has an environment of its own, as it needs older releases of what `./dev` uses. The client in it
-is used by `python_journey.py`.
+It runs in the environment of its generator. It is used by `python_journey.py`.
 """
 
-import asyncio
 import json
-import sys
+import os
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-import pytest
-from tests.clients.generated import run, succeed
+from tests.clients.generated import succeed
 from tests.e2e.people import PASSWORD
-from tests.e2e.system import System
+from tests.e2e.system import SERVICES, System
 
-from devtools.check_skips import needs_network
-from devtools.project import uv_command
+from devtools.client import Language
+from devtools.client_python import environment
 
-GENERATOR = "openapi-python-client==0.29.1"
 JOURNEY = Path(__file__).with_name("python_journey.py")
 
 
-@pytest.fixture
-async def environment(tmp_path: Path) -> list[str]:
-    """What precedes a command that is to run where the generator is installed."""
-    uv = uv_command()
-    if uv is None:
-        pytest.skip("uv is missing: start the tests with ./dev test, or install uv.")
-    command = [uv, "tool", "run", "--python", sys.executable, "--from", GENERATOR]
-    status, output = await run([*command, "python", "--version"], tmp_path)
-    if status and needs_network(output):
-        pytest.skip(f"{GENERATOR} cannot be downloaded: {output}")
-    assert status == 0, output
-    return command
-
-
 async def test_a_generated_python_client_works(
-    environment: list[str], documents: dict[str, Path], directly: System, tmp_path: Path
+    make_clients: Callable[[Language], Awaitable[Path]], directly: System
 ) -> None:
-    config = tmp_path / "config.json"
-    config.write_text(json.dumps({"post_hooks": []}))
-
-    async def generate(service: str, document: Path) -> None:
-        await succeed(
-            [
-                *environment, "openapi-python-client", "generate", "--fail-on-warning",
-                "--meta", "none", "--config", config,
-                "--path", document, "--output-path", tmp_path / f"{service}_client",
-            ],
-            tmp_path,
-        )  # fmt: skip
-
-    await asyncio.gather(*(generate(*each) for each in documents.items()))
+    folder = await make_clients(Language.PYTHON)
     given = {"urls": directly.urls, "password": PASSWORD}
     await succeed(
-        [*environment, "python", JOURNEY, json.dumps(given)],
-        tmp_path,
-        {"PYTHONPATH": str(tmp_path)},
+        [*environment(), "python", JOURNEY, json.dumps(given)],
+        folder,
+        {"PYTHONPATH": os.pathsep.join(str(folder / service) for service in SERVICES)},
     )

@@ -4,11 +4,10 @@
 import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
 
-import createClient, { type Middleware } from "openapi-fetch";
-
-import type { components as Auth, paths as AuthPaths } from "./auth.js";
-import type { components as Items, paths as ItemsPaths } from "./items.js";
-import type { components as Users, paths as UsersPaths } from "./users.js";
+import { createAuthClient, type components as Auth } from "#auth";
+import { createItemsClient, type components as Items } from "#items";
+import { createUsersClient, type components as Users } from "#users";
+import type { Middleware } from "openapi-fetch";
 
 type ItemRead = Items["schemas"]["ItemRead"];
 type Problem = Items["schemas"]["ProblemDetail"];
@@ -26,7 +25,7 @@ function data<Data>(answer: { data?: Data; error?: unknown }): Data {
 }
 
 // Register and log in.
-const auth = createClient<AuthPaths>({ baseUrl: given.urls.auth });
+const auth = createAuthClient({ baseUrl: given.urls.auth });
 const account: Auth["schemas"]["AccountRead"] = data(
   await auth.POST("/api/v1/auth/register", {
     body: { email, password: given.password, full_name: "Ada Lovelace" },
@@ -49,7 +48,7 @@ const headers = { Authorization: `${tokens.token_type} ${tokens.access_token}` }
 assert.deepEqual(data(await auth.GET("/api/v1/auth/me", { headers })), account);
 
 // A profile.
-const users = createClient<UsersPaths>({ baseUrl: given.urls.users, headers });
+const users = createUsersClient({ baseUrl: given.urls.users, headers });
 const profile: Users["schemas"]["ProfileRead"] = data(
   await users.PATCH("/api/v1/users/me", { body: { bio: "Wrote the first program." } }),
 );
@@ -63,7 +62,7 @@ const record: Middleware = {
     sent.push(await request.clone().text());
   },
 };
-const items = createClient<ItemsPaths>({ baseUrl: given.urls.items, headers });
+const items = createItemsClient({ baseUrl: given.urls.items, headers });
 items.use(record);
 const created = await items.POST("/api/v1/items", {
   params: { header: { "idempotency-key": randomUUID() } },

@@ -26,6 +26,8 @@ COMMANDS: Final = {
     "psql": "devtools.psql:psql",
     "env": "devtools.env:env",
     "routes": "devtools.routes:routes",
+    "openapi": "devtools.openapi:openapi",
+    "client": "devtools.client:client",
     "events": "devtools.forward:events",
     "auth": "devtools.forward:auth",
     "bench": "devtools.bench:bench",
