@@ -9,6 +9,15 @@ from service_testing.collector import Collector, running_collector
 from service_testing.databases import TestDatabases
 
 
+def exporting_to(collector: Collector) -> dict[str, str]:
+    """The variables that make a service record everything and export it soon."""
+    return {
+        "OTEL_EXPORTER_OTLP_ENDPOINT": collector.url,
+        "OTEL_BSP_SCHEDULE_DELAY": "100",
+        "OTEL_TRACES_SAMPLER": "parentbased_always_on",
+    }
+
+
 @pytest.fixture(scope="module")
 def collector() -> Iterator[Collector]:
     with running_collector() as running:
@@ -19,12 +28,9 @@ def collector() -> Iterator[Collector]:
 def system(
     databases: TestDatabases, tmp_path_factory: pytest.TempPathFactory, collector: Collector
 ) -> Iterator[StartedSystem]:
-    variables = {
-        "OTEL_EXPORTER_OTLP_ENDPOINT": collector.url,
-        "OTEL_BSP_SCHEDULE_DELAY": "100",
-        "OTEL_TRACES_SAMPLER": "parentbased_always_on",
-    }
-    with StartedSystem(databases, tmp_path_factory.mktemp("system"), **variables) as started:
+    with StartedSystem(
+        databases, tmp_path_factory.mktemp("system"), **exporting_to(collector)
+    ) as started:
         started.start(*SERVICES)
         started.wait_until_healthy()
         yield started

@@ -2,24 +2,21 @@
 
 import json
 import secrets
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
-from fastapi import APIRouter, Request
-from httpx2 import AsyncClient, Response
+from httpx2 import AsyncClient
 from tests.e2e.people import PASSWORD, new_person
 from tests.e2e.system import StartedSystem, logged
+from tests.e2e.telemetry.calling_service import PATH
+from tests.e2e.telemetry.conftest import exporting_to
 
-from service_platform.app import create_app
-from service_platform.http_client import ServiceClient
-from service_platform.settings import PlatformSettings
 from service_testing.collector import Collector, ReceivedSpan
-from service_testing.services import client_of, started
+from service_testing.services import RunningService
 
 SERVER, CLIENT, PRODUCER, CONSUMER = 2, 3, 4, 5
-PATH = "/api/v1/auth/register"
 
 
 def a_body() -> dict[str, str]:
@@ -38,7 +35,9 @@ def whole_trace(collector: Collector, trace_id: str) -> list[ReceivedSpan]:
         found = spans_of(spans, trace_id)
         processed = {span.service for span in found if span.name == "process auth"}
         ids = {span.span_id for span in found}
-        complete = processed == {"users", "items"} and any(span.kind == SERVER for span in found)
+        complete = processed == {"users", "items"}
+        complete &= {SERVER, PRODUCER} <= {span.kind for span in found}
+        complete &= "send auth" in {span.name for span in found}
         return found if complete and all(s.parent_id in ids | {"", CALLER} for s in found) else []
 
     whole: list[ReceivedSpan] = collector.wait_for(is_whole)
@@ -152,38 +151,35 @@ async def test_the_end_of_an_account_is_one_trace_with_what_both_services_erase(
     require_effects(spans, closing, "account.closed", CLOSED)
 
 
-@asynccontextmanager
-async def calling_service(
-    system: StartedSystem, collector: Collector, monkeypatch: pytest.MonkeyPatch
-) -> AsyncIterator[AsyncClient]:
-    """A service that registers an account by calling auth."""
-    router = APIRouter()
-
-    @router.post("/sign-up")
-    async def sign_up(request: Request) -> int:
-        client: ServiceClient = request.app.state.auth_client
-        answer: Response = await client.request("POST", PATH, json=a_body())
-        return answer.status_code
-
-    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", collector.url)
-    monkeypatch.setenv("OTEL_BSP_SCHEDULE_DELAY", "100")
-    settings = PlatformSettings(
-        project_name="caller", environment="test", rate_limit_enabled=False, _env_file=None
+@pytest.fixture
+def calling_service(
+    system: StartedSystem, collector: Collector, tmp_path: Path
+) -> Iterator[RunningService]:
+    environment = {
+        "PROJECT_NAME": "caller",
+        "ENVIRONMENT": "test",
+        "AUTH_URL": system.urls["auth"],
+        "RATE_LIMIT_ENABLED": "false",
+        **exporting_to(collector),
+    }
+    service = RunningService(
+        "tests.e2e.telemetry.calling_service:create_app", environment, tmp_path
     )
-    auth = ServiceClient(settings, system.urls["auth"], name="auth_client")
-    app = create_app(settings, routers=[router], resources=[auth])
-    async with started(app), client_of(app) as client:
-        yield client
+    yield service.start()
+    service.stop()
 
 
 async def test_a_call_by_the_service_client_is_in_the_trace_of_its_caller(
-    system: StartedSystem, collector: Collector, monkeypatch: pytest.MonkeyPatch
+    system: StartedSystem,
+    collector: Collector,
+    calling_service: RunningService,
+    http: AsyncClient,
 ) -> None:
-    async with calling_service(system, collector, monkeypatch) as client:
-        answer = await client.post("/api/v1/sign-up")
-        assert (answer.status_code, answer.json()) == (200, 201)
+    answer = await http.post(f"{calling_service.url}/api/v1/sign-up")
+    assert (answer.status_code, answer.json()) == (200, 201)
     request_id = answer.headers["x-request-id"]
     access = await logged(system.processes["auth"], request_id, event="request")
+    collector.wait_for(lambda spans: [each for each in spans if each.service == "caller"][2:])
     spans = whole_trace(collector, access["trace_id"])
     sign_up = only(spans, kind=SERVER, service="caller")
     call = only(spans, kind=CLIENT, service="caller")

@@ -583,3 +583,10 @@ async def test_a_tracer_provider_of_the_service_keeps_its_sampler_and_its_export
     names = [name for name, _ in exported]
     assert [name for name in names if name.startswith("GET")] == ["GET /api/v1/wanted"]
     assert exported <= own
+
+
+async def test_the_values_of_a_query_are_in_no_span(serve: Serve, collector: Collector) -> None:
+    async with serve(OTEL_TRACES_SAMPLER="always_on") as service:
+        await service.get("/numbers/1?token=s3cret&page=2&s3cret2")
+    (request,) = [each for each in collector.spans if each.kind == SERVER]
+    assert request.attributes["url.query"] == "token=REDACTED&page=REDACTED&s3cret2=REDACTED"

@@ -113,7 +113,9 @@ def running_collector() -> Iterator[Collector]:
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
     collector.url = f"http://127.0.0.1:{server.server_address[1]}"
-    thread = threading.Thread(target=server.serve_forever, name="collector", daemon=True)
+    thread = threading.Thread(
+        target=server.serve_forever, args=(0.02,), name="collector", daemon=True
+    )
     thread.start()
     try:
         yield collector

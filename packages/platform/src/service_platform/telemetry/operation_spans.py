@@ -39,6 +39,7 @@ class OperationSpan(Span):
         self._attributes = attributes
         self._parent = parent
         self._started = time.time_ns()
+        self._is_recorded = trace.get_current_span(parent).is_recording()
         self._span: Span | None = None
         self._ended = False
 
@@ -61,8 +62,8 @@ class OperationSpan(Span):
         return self._made.get_span_context()
 
     def is_recording(self) -> bool:
-        """Return whether the operation goes on."""
-        return not self._ended
+        """Return whether the operation goes on, in a request that is recorded."""
+        return self._is_recorded and not self._ended
 
     def set_attributes(self, attributes: Mapping[str, AnyValue]) -> None:
         """Set attributes."""
