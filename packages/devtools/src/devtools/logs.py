@@ -27,7 +27,7 @@ def logs(
     """Show what the services wrote, each line with its service's name."""
     terminal = Terminal()
     names = [service.name for service in chosen(services)]
-    files = [LogFile(name) for name in (names if services else (*names, state.RECEIVER))]
+    files = [LogFile(name) for name in (names if services else (*names, *state.BESIDE))]
     if not any(file.path.exists() for file in files):
         terminal.say("There are no logs yet; start the system with ./dev up.")
         raise typer.Exit(0 if state.running() else 3)

@@ -14,6 +14,7 @@ from devtools.credentials import Credentials
 from devtools.databases import DatabaseSetupError
 from devtools.environment import environment_of, named_in
 from devtools.errors import CommandError
+from devtools.gateway import starting as gateway
 from devtools.log_files import stamped
 from devtools.migrations import migrate, waiting
 from devtools.program import Program, python
@@ -49,6 +50,7 @@ class Wishes:
         debugged: services whose `breakpoint()` waits for a debugger.
         telemetry: receive and keep the services' spans.
         otlp: URL to which spans go, after they were received here or at once; empty for none.
+        https: the gateway listens with TLS, too.
     """
 
     services: tuple[Service, ...]
@@ -59,6 +61,7 @@ class Wishes:
     debugged: tuple[Service, ...] = ()
     telemetry: bool = False
     otlp: str = ""
+    https: bool = False
 
 
 class Run:
@@ -78,6 +81,7 @@ class Run:
         self._servers: Servers | None = None
         self._supervisor: Supervisor | None = None
         self._receiver: Supervisor | None = None
+        self._gateway: Supervisor | None = None
         self._logs: dict[str, IO[str]] = {}
         self._signals = 0
 
@@ -127,10 +131,9 @@ class Run:
     async def _work(self, began: float) -> None:
         self._state.warnings = dotenv_file.mistakes()
         preflight.require_free_ports(self._state)
-        await self._start_servers()
-        await self._start_telemetry()
-        await self._prepare_databases()
-        await self._start_services()
+        # The gateway needs none of the rest to start, and much of the rest is waiting.
+        await together((self._start_gateway(), self._start_all_behind()))
+        self._terminal.step("Gateway", f"port {self._state.program(state.GATEWAY).port}")
         self._state.seconds = time.monotonic() - began
         self._state.phase, self._state.step = "ready", ""
         self._warn_of_what_is_left_out()
@@ -138,6 +141,26 @@ class Run:
         reloads = "Saving a file reloads its service. " if self._wishes.reload else ""
         self._terminal.overview(self._state, f"{reloads}Ctrl-C ends everything.")
         await together((*(each.run() for each in self._supervisors()), self._watch_servers()))
+
+    async def _start_all_behind(self) -> None:
+        await self._start_servers()
+        await self._start_telemetry()
+        await self._prepare_databases()
+        await self._start_services()
+
+    async def _start_gateway(self) -> None:
+        """Start the one address for all services, and its front page."""
+        gateway.choose_ports(self._state, offset=self._wishes.offset, https=self._wishes.https)
+        for name in (state.GATEWAY, state.PAGE):
+            self._open_log(name)
+        self._gateway = Supervisor(
+            gateway.programs(self._state),
+            heard=self._heard,
+            noted=self._noted,
+            changed=self._changed,
+            reload=False,
+        )
+        await self._gateway.start()
 
     async def _start_servers(self) -> None:
         began = time.monotonic()
@@ -276,8 +299,8 @@ class Run:
         )
         if port := self._state.debugged.get(service.name):
             more = {PORT_VARIABLE: str(port), "WORKERS": "1", **FOR_DEBUGGING}
-            return {**environment, **more}
-        return environment
+            environment |= more
+        return gateway.before(environment)
 
     def _program(self, service: Service) -> Program:
         debugged = service.name in self._state.debugged
@@ -311,7 +334,8 @@ class Run:
 
     def _supervisors(self) -> list[Supervisor]:
         """Those that have been started, in this order."""
-        return [each for each in (self._receiver, self._supervisor) if each is not None]
+        started = (self._gateway, self._receiver, self._supervisor)
+        return [each for each in started if each is not None]
 
     def _heard(self, name: str, line: str) -> None:
         self._logs[name].write(f"{stamped(line)}\n")
@@ -323,8 +347,7 @@ class Run:
         self._terminal.noted(name, text)
 
     def _changed(self, name: str, new: str, pid: int | None, detail: str = "") -> None:
-        service = self._state.services.get(name) or self._state.receiver
-        assert service is not None  # noqa: S101 - there is one for each program
+        service = self._state.program(name)
         service.restarts += new == "restarting" and pid is not None
         service.state, service.pid, service.detail = new, pid, detail
         self._state.save()

@@ -20,6 +20,13 @@ from service_testing.processes import command_of
 RECEIVER: Final = "otlp"
 """The receiver of spans, where programs have names: in logs, on a terminal."""
 
+GATEWAY: Final = "gateway"
+PAGE: Final = "page"
+"""The gateway before the services, and the front page behind it."""
+
+BESIDE: Final = (RECEIVER, GATEWAY, PAGE)
+"""Every program that may run beside the services."""
+
 Phase = Literal["starting", "ready", "failed", "stopping"]
 
 
@@ -60,6 +67,9 @@ class State:
         workers: server processes of each service.
         debugged: services that wait for a debugger at a breakpoint, with its port.
         receiver: what receives the services' spans; None where none was started here.
+        gateway: before the services, on the one address for all of them.
+        page: the front page behind the gateway.
+        https_port: where the gateway listens with TLS; 0 for nowhere.
         otlp_endpoint: where the services send their spans; empty when nowhere.
         otlp_forward_to: where the receiver passes them on to; empty when nowhere.
         sources: where the address of a server comes from that was not started here, by product.
@@ -79,10 +89,20 @@ class State:
     workers: int = 1
     debugged: dict[str, int] = field(default_factory=dict)
     receiver: ServiceState | None = None
+    gateway: ServiceState | None = None
+    page: ServiceState | None = None
+    https_port: int = 0
     otlp_endpoint: str = ""
     otlp_forward_to: str = ""
     sources: dict[str, str] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
+
+    def program(self, name: str) -> ServiceState:
+        """What is known of a program: a service, or one beside the services."""
+        beside = {RECEIVER: self.receiver, GATEWAY: self.gateway, PAGE: self.page}
+        found = self.services.get(name) or beside.get(name)
+        assert found is not None, name  # noqa: S101 - noted before it is started
+        return found
 
     def save(self) -> None:
         """Replace the file, which is readable by its owner only: it names passwords."""
@@ -135,8 +155,9 @@ def last() -> State | None:
     except (FileNotFoundError, ValueError):
         return None
     services = {name: ServiceState(**each) for name, each in raw.pop("services").items()}
-    receiver = raw.pop("receiver")
-    return State(**raw, services=services, receiver=receiver and ServiceState(**receiver))
+    for name in ("receiver", "gateway", "page"):
+        raw[name] = ServiceState(**raw[name]) if raw.get(name) else None
+    return State(**raw, services=services)
 
 
 def end_leftovers() -> None:
@@ -145,8 +166,12 @@ def end_leftovers() -> None:
     if found is None:
         return
     marks = {f"server {name}.app": service.pid for name, service in found.services.items()}
-    if found.receiver is not None:
-        marks["devtools.telemetry.receiver"] = found.receiver.pid
+    for mark, program in (
+        ("devtools.telemetry.receiver", found.receiver),
+        ("caddy run", found.gateway),
+        ("devtools.gateway.front_page", found.page),
+    ):
+        marks[mark] = program.pid if program else None
     for mark, pid in marks.items():
         if pid and mark in command_of(pid):
             with contextlib.suppress(ProcessLookupError, PermissionError):

@@ -19,7 +19,7 @@ from devtools.credentials import Credentials
 from devtools.errors import CommandError
 from devtools.services import SERVICES
 from devtools.state import State
-from devtools.terminal import COLOURS, servers, telemetry, wide_console
+from devtools.terminal import COLOURS, addresses, servers, telemetry, wide_console
 
 STYLES: Final = {"healthy": "green", "degraded": "yellow", "ready": "green"}
 SETTLE_SECONDS: Final = 6.0
@@ -45,6 +45,9 @@ def status() -> None:
                 strict=True,
             )
         )
+    console.print()
+    for line in addresses(found):
+        console.print(line)
     console.print()
     console.print(_services(found, healths))
     console.print()

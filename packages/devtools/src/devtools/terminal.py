@@ -9,12 +9,13 @@ from rich.table import Table
 from rich.text import Text
 
 from devtools.addresses import without_password, without_user
+from devtools.gateway.places import root_certificate_path, url_of
 from devtools.services import SERVICES
-from devtools.state import State
+from devtools.state import GATEWAY, State
 from service_testing.processes import command_of
 
 ORIGIN: Final = "dev"
-WIDTH: Final = max(len(ORIGIN), *(len(service.name) for service in SERVICES))
+WIDTH: Final = max(len(ORIGIN), len(GATEWAY), *(len(service.name) for service in SERVICES))
 COLOURS: Final = {service.name: service.colour for service in SERVICES}
 OTHER_COLOUR: Final = "blue"
 
@@ -78,6 +79,9 @@ class Terminal:
     def overview(self, state: State, hint: str) -> None:
         """The table of what runs, as soon as all of it is ready."""
         self.console.print()
+        for line in addresses(state):
+            self.console.print(line)
+        self.console.print()
         self.console.print(overview(state))
         self.console.print()
         for line in (*servers(state), *telemetry(state)):
@@ -135,6 +139,27 @@ def overview(state: State) -> Table:
     return table
 
 
+def addresses(state: State) -> list[Text]:
+    """The one address for everything, and how a client trusts the encrypted one."""
+    gateway, page = state.gateway, state.page
+    if gateway is None:
+        return []
+    line = Text("  ").append_text(_link(url_of(gateway.port), "bold"))
+    if state.https_port:
+        line.append("  ").append_text(_link(url_of(state.https_port, "https"), "bold"))
+    if gateway.pid:
+        line.append("  all services, as behind the gateway of production", "dim")
+    else:
+        line.append(f"  {gateway.detail or 'starts again'}; see ./dev logs", "red")
+    lines = [line]
+    if page is not None and not page.pid:
+        lines.append(Text(f"  The front page {page.detail or 'starts again'}.", "red"))
+    if state.https_port:
+        trusting = f"curl --cacert {root_certificate_path()} {url_of(state.https_port, 'https')}"
+        lines.append(Text("  Trust its certificate: ").append(trusting, "dim"))
+    return lines
+
+
 def servers(state: State) -> list[Text]:
     """Where PostgreSQL and Redis are, and whose they are."""
     lines = []
@@ -167,5 +192,5 @@ def telemetry(state: State) -> list[Text]:
     return [line, Text("  Traces: ./dev trace --slowest")]
 
 
-def _link(url: str) -> Text:
-    return Text(url, style=Style(link=url))
+def _link(url: str, style: str = "") -> Text:
+    return Text(url, style=Style.parse(style) + Style(link=url))

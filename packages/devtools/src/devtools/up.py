@@ -40,9 +40,12 @@ def up(
         str | None,
         typer.Option(metavar="URL", help="Send the services' spans to this OTLP/HTTP URL."),
     ] = None,
+    https: Annotated[
+        bool, typer.Option("--https", help="Also serve everything by HTTPS, by a local authority.")
+    ] = False,
     background: Annotated[bool, typer.Option("--background", hidden=True)] = False,
 ) -> None:
-    """Run PostgreSQL, Valkey and the services; Ctrl-C ends everything.
+    """Run PostgreSQL, Valkey and the services at http://localhost:8000; Ctrl-C ends everything.
 
     DATABASE_URL and REDIS_URL name servers to use instead of starting them.
     """
@@ -60,6 +63,7 @@ def up(
         debugged=tuple(service for service in debugged if service in services),
         telemetry=telemetry,
         otlp=otlp_url,
+        https=https,
     )
     with state.take():
         status = asyncio.run(Run(terminal, wishes, background=background).until_ended())
