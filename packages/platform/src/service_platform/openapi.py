@@ -21,12 +21,14 @@ from service_platform.errors import (
     ProblemDetail,
     ServiceUnavailable,
     TooManyRequests,
+    Unauthorized,
     UnsupportedMediaType,
     ValidationFailed,
     responses,
 )
 from service_platform.errors.handlers import handle_http_exception, handle_validation_error
 from service_platform.errors.problem import PROBLEMS_PATH
+from service_platform.identity.errors import KeysUnavailable
 from service_platform.identity.openapi import describe_security
 
 ALWAYS: Final[tuple[type[Problem], ...]] = (
@@ -73,6 +75,8 @@ def describe_problems(document: dict[str, Any], app: FastAPI) -> None:
         _add_problems(document)
     describe_security(document, app.state.settings)
     for operation in _operations(document):
+        if _verifies_tokens(operation):
+            _add_answers(operation["responses"], KeysUnavailable)
         operation["responses"] = dict(sorted(operation.get("responses", {}).items()))
         _point_to_documentation(operation["responses"], app.state.settings.problem_type_base_url)
 
@@ -136,10 +140,20 @@ def _describe_operation(operation: dict[str, Any]) -> None:
     if _REFERENCE.format(model="HTTPValidationError") in str(answers.get("422")):
         answers["422"] = responses(ValidationFailed)[ValidationFailed.status]
     possible = ALWAYS + WITH_BODY if "requestBody" in operation else ALWAYS
-    for status, added in responses(*possible).items():
+    _add_answers(answers, *possible)
+
+
+def _add_answers(answers: dict[str, Any], *problems: type[Problem]) -> None:
+    for status, added in responses(*problems).items():
         declared = answers.setdefault(str(status), added)
         if declared is not added:
             _merge(declared, added)
+
+
+def _verifies_tokens(operation: dict[str, Any]) -> bool:
+    """Whether a token that the platform verifies is demanded, as `describe_security` declares."""
+    content = operation.get("responses", {}).get(str(Unauthorized.status), {}).get("content", {})
+    return Unauthorized.code() in content.get(PROBLEM_MEDIA_TYPE, {}).get("examples", {})
 
 
 def _without_null(schema: dict[str, Any]) -> dict[str, Any]:

@@ -31,6 +31,9 @@ class OperationSpan(Span):
         name: of the operation.
         attributes: to begin with.
         parent: the context in which the operation began.
+
+    Attributes:
+        end_time: nanoseconds since the epoch, `None` as long as it goes on.
     """
 
     def __init__(self, tracer: Tracer, name: str, attributes: Attributes, parent: Context) -> None:
@@ -41,13 +44,13 @@ class OperationSpan(Span):
         self._started = time.time_ns()
         self._is_recorded = trace.get_current_span(parent).is_recording()
         self._span: Span | None = None
-        self._ended = False
+        self.end_time: int | None = None
 
     @property
     def _made(self) -> Span:
         """The real span; the one outside of it once the operation has ended without."""
         if self._span is None:
-            if self._ended:  # a task that goes on after the operation
+            if self.end_time is not None:  # a task that goes on after the operation
                 return trace.get_current_span(self._parent)
             self._span = self._tracer.start_span(
                 self._name,
@@ -63,7 +66,7 @@ class OperationSpan(Span):
 
     def is_recording(self) -> bool:
         """Return whether the operation goes on, in a request that is recorded."""
-        return self._is_recorded and not self._ended
+        return self._is_recorded and self.end_time is None
 
     def set_attributes(self, attributes: Mapping[str, AnyValue]) -> None:
         """Set attributes."""
@@ -104,11 +107,9 @@ class OperationSpan(Span):
     def end(self, end_time: int | None = None) -> None:
         """End the operation."""
         ended = end_time or time.time_ns()
-        if self._span is None and ended - self._started < WAITED_NANOSECONDS:
-            self._ended = True
-            return
-        self._made.end(ended)
-        self._ended = True
+        if self._span is not None or ended - self._started >= WAITED_NANOSECONDS:
+            self._made.end(ended)
+        self.end_time = ended
 
 
 class OperationTracer(Tracer):
