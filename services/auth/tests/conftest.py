@@ -1,8 +1,12 @@
-"""What auth's tests share: people with accounts, clients, and the log of audit events."""
+"""What auth's tests share: people with accounts, clients, and the log of audit events.
+
+The tests of a file share one application, which meets nobody from the tests before. Tests that
+need one for themselves have the fixtures of `own_application`.
+"""
 
 import asyncio
 import io
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import orjson
@@ -16,6 +20,11 @@ from auth.models import Account, Client
 from service_platform import logging
 from service_platform.database import Database
 from service_platform.ids import new_id
+from service_testing.once_a_file import app, database_url, redis_url, service_environment
+from service_testing.postgres import LocalPostgres
+from service_testing.services import CHEAP_HASHES, client_of
+
+__all__ = ["app", "database_url", "redis_url", "service_environment"]
 
 PASSWORD = "a long phrase only we know"
 AUTH = "/api/v1/auth"
@@ -28,15 +37,38 @@ def service() -> str:
     return "auth"
 
 
-@pytest.fixture
-def service_environment(
-    service_environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
-) -> dict[str, str]:
+@pytest.fixture(scope="session")
+def service_settings() -> dict[str, str]:
     """Hashes cost next to nothing here; settings refuse that where auth is deployed."""
-    cheap = {"PASSWORD_HASH_MEMORY_KIB": "64", "PASSWORD_HASH_TIME_COST": "1"}
-    for name, value in cheap.items():
-        monkeypatch.setenv(name, value)
-    return {**service_environment, **cheap}
+    return CHEAP_HASHES
+
+
+EMPTY = """
+DO $$
+DECLARE
+    name text;
+BEGIN
+    SET LOCAL session_replication_role = replica;  -- neither foreign keys nor triggers
+    FOR name IN SELECT format('%I', tablename) FROM pg_tables
+        WHERE schemaname = 'public' AND tablename NOT IN ('alembic_version', 'signing_keys')
+    LOOP
+        EXECUTE format('DELETE FROM %s', name);
+    END LOOP;
+END $$
+"""
+
+
+@pytest.fixture
+async def client(
+    app: FastAPI, database_url: str, postgres_server: LocalPostgres, _redis_connection: Any
+) -> AsyncIterator[AsyncClient]:
+    """A client of the application, which has its keys and nobody of the tests before."""
+    url = postgres_server.url_for(database_url.rpartition("/")[2])
+    # The application goes on meanwhile, and lets go of rows that it has locked.
+    await asyncio.to_thread(postgres_server.execute, EMPTY, url=url)
+    _redis_connection[0].flushdb()
+    async with client_of(app) as opened:
+        yield opened
 
 
 class Person:

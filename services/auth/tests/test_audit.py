@@ -20,6 +20,13 @@ from services.auth.tests.conftest import (
     new_person,
     register,
 )
+from services.auth.tests.own_application import (
+    app,
+    client,
+    database_url,
+    redis_url,
+    service_environment,
+)
 from sqlalchemy import func, select, text, update
 from sqlalchemy.exc import ProgrammingError
 from typer.testing import CliRunner
@@ -34,6 +41,8 @@ from auth.retention import Retention
 from auth.settings import AuthSettings
 from service_platform.database import Database
 from service_platform.ids import new_id
+
+__all__ = ["app", "client", "database_url", "redis_url", "service_environment"]
 
 AUDIT = f"{AUTH}/audit"
 

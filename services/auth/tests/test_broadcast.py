@@ -12,6 +12,13 @@ import pytest
 import redis
 from httpx2 import AsyncClient
 from services.auth.tests.conftest import AUTH, Person, eventually
+from services.auth.tests.own_application import (
+    app,
+    client,
+    database_url,
+    redis_url,
+    service_environment,
+)
 from sqlalchemy import func, select, update
 
 from auth import broadcast as broadcast_module
@@ -25,6 +32,8 @@ from service_platform.ids import new_id
 from service_platform.redis_client import RedisClient
 from service_platform.resources import HealthCheckError
 from service_testing.valkey import LocalValkey
+
+__all__ = ["app", "client", "database_url", "redis_url", "service_environment"]
 
 
 @pytest.fixture

@@ -18,10 +18,19 @@ from services.auth.tests.conftest import (
     log_in,
     new_person,
 )
+from services.auth.tests.own_application import (
+    app,
+    client,
+    database_url,
+    redis_url,
+    service_environment,
+)
 from typer.testing import CliRunner, Result
 
-from auth.commands import app
+from auth.commands import app as commands
 from service_testing.services import SECRET_KEY
+
+__all__ = ["app", "client", "database_url", "redis_url", "service_environment"]
 
 Run = Callable[..., Result]
 
@@ -31,7 +40,7 @@ def run(service_environment: dict[str, str]) -> Run:
     """A command with the service's settings, in this process: a new one takes half a second."""
 
     def run(*arguments: str, status: int = 0, **settings: str) -> Result:
-        done = CliRunner().invoke(app, arguments, env=settings, prog_name="python -m auth")
+        done = CliRunner().invoke(commands, arguments, env=settings, prog_name="python -m auth")
         assert done.exit_code == status, done.output
         return done
 

@@ -9,8 +9,17 @@ from pathlib import Path
 import httpx2
 import psutil
 from services.auth.tests.conftest import ME, PASSWORD, TOKEN, new_person
+from services.auth.tests.own_application import (
+    app,
+    client,
+    database_url,
+    redis_url,
+    service_environment,
+)
 
 from service_testing.services import RunningService
+
+__all__ = ["app", "client", "database_url", "redis_url", "service_environment"]
 
 LIMIT = 256 * 1024 * 1024
 LOGINS, QUEUE = (200, 32) if os.environ.get("FULL_SCALE") else (80, 16)

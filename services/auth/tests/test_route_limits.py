@@ -1,9 +1,18 @@
 """Routes that can be guessed at have limits of their own, and stricter ones while Redis is away."""
 
 import pytest
+from services.auth.tests.own_application import (
+    app,
+    client,
+    database_url,
+    redis_url,
+    service_environment,
+)
 
 from auth import oauth_routes, routes
 from service_platform.ratelimit import declared_policies
+
+__all__ = ["app", "client", "database_url", "redis_url", "service_environment"]
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,13 @@ from typing import Any
 import pytest
 from joserfc import jws
 from pydantic import SecretStr
+from services.auth.tests.own_application import (
+    app,
+    client,
+    database_url,
+    redis_url,
+    service_environment,
+)
 from sqlalchemy import func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -20,6 +27,8 @@ from auth.signing_keys import SigningKeys
 from service_platform.database import Database
 from service_platform.identity import KeysUnavailable
 from service_platform.resources import HealthCheckError, StartError
+
+__all__ = ["app", "client", "database_url", "redis_url", "service_environment"]
 
 OLD, NEW = "o" * 40, "n" * 40
 

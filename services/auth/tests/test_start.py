@@ -11,6 +11,13 @@ import pytest
 from httpx2 import AsyncClient
 from pydantic import SecretStr
 from services.auth.tests.conftest import Person
+from services.auth.tests.own_application import (
+    app,
+    client,
+    database_url,
+    redis_url,
+    service_environment,
+)
 from typer.testing import CliRunner
 
 from auth import signing_keys
@@ -19,6 +26,8 @@ from auth.settings import AuthSettings
 from service_platform.database import Database
 from service_platform.resources import StartError
 from service_testing.services import SECRET_KEY
+
+__all__ = ["app", "client", "database_url", "redis_url", "service_environment"]
 
 OTHER = "another secret key of more than thirty-two characters"
 

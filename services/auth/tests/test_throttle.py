@@ -5,6 +5,13 @@ from typing import Any
 
 import pytest
 from redis.asyncio import Redis
+from services.auth.tests.own_application import (
+    app,
+    client,
+    database_url,
+    redis_url,
+    service_environment,
+)
 
 from auth.throttle import (
     ACCOUNT,
@@ -15,6 +22,8 @@ from auth.throttle import (
     LoginThrottle,
     network_of,
 )
+
+__all__ = ["app", "client", "database_url", "redis_url", "service_environment"]
 
 HOME, ATTACKER = "198.51.100.7", "203.0.113.9"
 ADA = "ada@example.com"

@@ -48,7 +48,11 @@ def database_url(databases: "TestDatabases", service: str) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def service_environment(
-    service: str, database_url: str, redis_url: str, tokens: "TestTokens"
+    service: str,
+    database_url: str,
+    redis_url: str,
+    tokens: "TestTokens",
+    service_settings: dict[str, str],
 ) -> Iterator[dict[str, str]]:
     """The variables of the service under test; they are also set in this process."""
     from service_testing.services import environment_of, without_env_file
@@ -56,6 +60,7 @@ def service_environment(
     environment = environment_of(
         service, database_url=database_url, redis_url=redis_url, auth_url=tokens.auth_url
     )
+    environment |= service_settings
     with pytest.MonkeyPatch.context() as patch:
         without_env_file(patch)
         for name, value in environment.items():

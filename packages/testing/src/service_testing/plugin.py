@@ -26,6 +26,7 @@ and a test:
 | `sql_log` | `sql_log.clear()`, `sql_log.statements()`: what its PostgreSQL was told to do |
 | `redis_url` | address of an empty Redis database of this test alone |
 | `service_environment` | the variables that make a service use all of these |
+| `service_settings` | further variables of the service under test, none unless overridden |
 | `running_service` | `running_service()`: a real process; `running_service("users", PORT=...)` |
 | `databases` | `databases.create("users")`: databases of other services |
 | `own_postgres`, `own_redis` | servers for this test alone, to be killed and restarted |
@@ -164,6 +165,12 @@ def service() -> str:
 
 
 @pytest.fixture(scope="session")
+def service_settings() -> dict[str, str]:
+    """Further variables of the service under test."""
+    return {}
+
+
+@pytest.fixture(scope="session")
 def databases(
     pytestconfig: pytest.Config, postgres_server: LocalPostgres, _worker: str
 ) -> "TestDatabases":
@@ -200,11 +207,12 @@ def tokens() -> "Iterator[TestTokens]":
 
 
 @pytest.fixture
-def service_environment(
+def service_environment(  # noqa: PLR0917
     service: str,
     database_url: str,
     redis_url: str,
     tokens: "TestTokens",
+    service_settings: dict[str, str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> dict[str, str]:
     """The variables of the service under test; they are also set in this process."""
@@ -214,6 +222,7 @@ def service_environment(
     environment = environment_of(
         service, database_url=database_url, redis_url=redis_url, auth_url=tokens.auth_url
     )
+    environment |= service_settings
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     return environment
