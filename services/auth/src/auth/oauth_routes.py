@@ -27,6 +27,8 @@ from auth.schemas import (
     TokenRead,
 )
 from service_platform.database.session import DbSession
+from service_platform.errors import responses
+from service_platform.identity import KeysUnavailable
 from service_platform.identity.jwks_client import JWKS_PATH
 from service_platform.ratelimit import limit
 
@@ -37,6 +39,7 @@ SECRET_METHODS: Final = ["client_secret_basic", "client_secret_post"]
 OAUTH_RESPONSES: Final[dict[int | str, dict[str, Any]]] = {
     400: {"model": OAuthErrorRead, "description": "The request is not acceptable."},
     401: {"model": OAuthErrorRead, "description": "The client did not prove who it is."},
+    **responses(KeysUnavailable),
 }
 
 
