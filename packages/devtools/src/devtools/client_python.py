@@ -4,6 +4,7 @@ import json
 import sys
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -38,10 +39,10 @@ def make(documents: Mapping[str, Path], folder: Path) -> None:
     # Once, so that those which run at the same time find the generator installed.
     run([*environment(), "python", "--version"], folder, needs_network, GENERATOR)
     with ThreadPoolExecutor() as threads:
-        list(threads.map(lambda each: _make(*each, folder), documents.items()))
+        list(threads.map(partial(_make, folder), documents, documents.values()))
 
 
-def _make(service: str, document: Path, folder: Path) -> None:
+def _make(folder: Path, service: str, document: Path) -> None:
     config = folder / f"{service}.config.json"
     settings = {
         "project_name_override": f"{service}-client",
@@ -49,7 +50,7 @@ def _make(service: str, document: Path, folder: Path) -> None:
         "post_hooks": HOOKS,
     }
     config.write_text(json.dumps(settings), encoding="utf-8")
-    command = [
+    command: list[str | Path] = [
         *environment(), "openapi-python-client", "generate", "--fail-on-warning", "--meta", "uv",
         "--config", config, "--path", document, "--output-path", folder / service,
     ]  # fmt: skip

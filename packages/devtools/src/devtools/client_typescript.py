@@ -12,8 +12,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-import yaml
-
 from devtools.client_tools import Example, NotHereError, run
 from devtools.project import state_dir
 
@@ -72,7 +70,8 @@ def make(documents: Mapping[str, Path], folder: Path) -> None:
             for service, document in documents.items()
         }
         config = Path(temporary) / "redocly.yaml"
-        config.write_text(yaml.safe_dump({"apis": apis}), encoding="utf-8")
+        # JSON is YAML.
+        config.write_text(json.dumps({"apis": apis}), encoding="utf-8")
         command = [modules / ".bin" / "openapi-typescript"]
         run(command, Path(temporary), _needs_network, "The TypeScript client")
         for service, document in documents.items():

@@ -262,9 +262,11 @@ def _members(pair: Pair) -> Iterator[Found]:
         if name not in new:
             yield pair.rule("property-removed"), place, "is gone"
             continue
-        if pair.direction == "response" and name in required[0] - required[1]:
-            yield pair.rule("property-optional"), place, "may be left out now"
         yield from compare(pair.of(old[name], new[name], place))
+    if pair.direction == "response":
+        for name in sorted(required[0] - required[1]):
+            if name in new or name not in old:
+                yield pair.rule("property-optional"), f"{pair.place}.{name}", "may be left out now"
     if pair.direction == "request":
         for name in sorted(required[1] - required[0]):
             how = "is no longer optional" if name in old else "is new and required"
