@@ -16,7 +16,15 @@ def own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_what_was_saved_is_found_by_others_while_it_runs() -> None:
     services = {"items": ServiceState(port=8002, pid=2)}
-    saved = State(pid=1, phase="ready", services=services, receiver=ServiceState(4318, pid=3))
+    saved = State(
+        pid=1,
+        phase="ready",
+        services=services,
+        receiver=ServiceState(4318, pid=3),
+        gateway=ServiceState(8000, pid=4),
+        page=ServiceState(20001, pid=5),
+        https_port=8443,
+    )
     with state.take():
         saved.save()
         assert state.running() == saved
@@ -32,11 +40,13 @@ def test_only_one_can_run() -> None:
 
 def test_programs_of_a_killed_run_are_ended_and_nothing_else() -> None:
     sleep = "import time; time.sleep(600)"
-    service, receiver, stranger = (
+    service, receiver, gateway, page, stranger = (
         subprocess.Popen([sys.executable, "-c", sleep, *words], start_new_session=True)
         for words in (
             ["service_platform.server", "items.app:create_app"],
             ["devtools.telemetry.receiver"],
+            ["caddy run"],
+            ["devtools.gateway.front_page"],
             ["something else"],
         )
     )
@@ -45,13 +55,19 @@ def test_programs_of_a_killed_run_are_ended_and_nothing_else() -> None:
             "items": ServiceState(1, pid=service.pid),
             "users": ServiceState(2, stranger.pid),
         }
-        State(pid=1, services=services, receiver=ServiceState(3, receiver.pid)).save()
+        State(
+            pid=1,
+            services=services,
+            receiver=ServiceState(3, receiver.pid),
+            gateway=ServiceState(4, gateway.pid),
+            page=ServiceState(5, page.pid),
+        ).save()
         state.end_leftovers()
         assert service.wait(10) < 0
-        assert receiver.wait(10) < 0
+        assert all(each.wait(10) < 0 for each in (receiver, gateway, page))
         assert psutil.pid_exists(stranger.pid)
         assert stranger.poll() is None
     finally:
-        for process in (service, receiver, stranger):
+        for process in (service, receiver, gateway, page, stranger):
             process.kill()
             process.wait()

@@ -13,7 +13,7 @@ import psutil
 
 from devtools.services import SERVICES
 
-PORTS = (*(service.port for service in SERVICES), 15432, 16379, 4318)
+PORTS = (*(service.port for service in SERVICES), 8000, 8443, 15432, 16379, 4318)
 
 
 @dataclass(frozen=True)
