@@ -153,7 +153,8 @@ def addresses(state: State) -> list[Text]:
         line.append(f"  {gateway.detail or 'starts again'}; see ./dev logs", "red")
     lines = [line]
     if page is not None and not page.pid:
-        lines.append(Text(f"  The front page {page.detail or 'starts again'}.", "red"))
+        why = page.detail or "starts again"
+        lines.append(Text(f"  The front page: {why}; see ./dev logs", "red"))
     if state.https_port:
         trusting = f"curl --cacert {root_certificate_path()} {url_of(state.https_port, 'https')}"
         lines.append(Text("  Trust its certificate: ").append(trusting, "dim"))

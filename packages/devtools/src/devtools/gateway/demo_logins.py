@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from devtools.state import State
 
-ASK_SECONDS: Final = 5.0
+ASK_SECONDS: Final = 3.0
 
 
 @dataclass(slots=True)

@@ -51,8 +51,9 @@ def production_routes(path: Path = ROUTES) -> list[Route]:
 
 
 def of_service(routes: Iterable[Route], name: str) -> list[str]:
-    """The paths of one service, for people: those with everything below first, with a `*`."""
-    own = sorted((each for each in routes if each.service == name), key=lambda each: each.exact)
+    """The paths of one service, for people: its API first, what has everything below with a `*`."""
+    own = [route for route in routes if route.service == name]
+    own.sort(key=lambda route: (route.exact, not route.path.startswith("/api/")))
     return [route.path if route.exact else f"{route.path}/*" for route in own]
 
 
