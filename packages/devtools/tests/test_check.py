@@ -53,7 +53,7 @@ def test_only_the_named_checks_run(
 
 def test_everything_that_must_hold_is_checked() -> None:
     names = {each.name for each in check.steps()}
-    assert {"format", "lint", "types", "imports", "manifests"} <= names
+    assert {"format", "lint", "types", "imports", "contracts", "manifests"} <= names
 
 
 def test_what_needs_a_network_that_is_not_there_is_left_out_and_named(

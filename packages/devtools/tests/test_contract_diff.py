@@ -13,6 +13,7 @@ from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
 from devtools.contract_diff import RULES, breaks
 from devtools.contract_schemas import Pair, Side, compare
 from devtools.openapi import FOLDER
+from devtools.project import ROOT
 
 ITEMS = "/api/v1/items"
 ITEM = f"{ITEMS}/{{item_id}}"
@@ -245,6 +246,11 @@ def test_every_rule_is_tried() -> None:
     # Documents of these services have no such response yet; see the test below.
     elsewhere = {"response-members-added", "response-pattern"}
     assert {rule for rule, _, _ in BREAKING} | elsewhere == set(RULES)
+
+
+def test_every_rule_is_documented() -> None:
+    text = (ROOT / "docs" / "contracts.md").read_text(encoding="utf-8")
+    assert {rule for rule in RULES if f"`{rule}`" not in text} == set()
 
 
 def test_a_break_names_the_operations_it_is_met_in() -> None:

@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import typer
 
-from devtools import openapi
+from devtools import env_example, fix, openapi
+from devtools.check import Outcome
 from devtools.contract_check import stale
 from devtools.errors import CommandError
 from devtools.services import ITEMS, SERVICES, USERS, Service
@@ -97,6 +99,35 @@ def test_the_command_writes_what_differs(
     kept = contract_check.acknowledgements(acknowledged)
     assert [each.service for each in kept] == ["auth"]
     assert openapi.path_of(USERS).read_text() == "{}\n"
+
+
+@pytest.mark.parametrize(
+    ("outcome", "status", "said"),
+    [
+        (True, 0, "docs/api written"),
+        (False, 0, "docs/api is right"),
+        (CommandError("The application of items cannot be made: no."), 1, "cannot be made: no."),
+    ],
+)
+def test_fix_writes_the_documents(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    outcome: Any,
+    status: int,
+    said: str,
+) -> None:
+    def write_all() -> bool:
+        if isinstance(outcome, CommandError):
+            raise outcome
+        return bool(outcome)
+
+    monkeypatch.setattr(fix, "run", lambda _: Outcome(passed=True, seconds=0, output=""))
+    monkeypatch.setattr(env_example, "write", lambda: False)
+    monkeypatch.setattr(openapi, "write_all", write_all)
+    with pytest.raises(typer.Exit) as ended:
+        fix.fix()
+    assert ended.value.exit_code == status
+    assert said in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
