@@ -10,6 +10,7 @@ from devtools import state
 from devtools.errors import CommandError, UsageError
 from devtools.state import State
 from devtools.telemetry.store import SpanStore, store_path
+from devtools.terminal import WIDTH
 from devtools.trace import trace
 
 OTHER = TRACE[:8] + "9" * 24
@@ -47,7 +48,7 @@ def test_a_request_is_shown_with_its_log_lines(
     trace(f" {REQUEST[:13]}… ")
     shown = said(capsys)
     assert shown.index("POST /x") < shown.index("└╴INSERT x") < shown.index("mine")
-    assert "items │ 10:00:00.000 [info] mine" in shown
+    assert f"{'items':<{WIDTH}} │ 10:00:00.000 [info] mine" in shown
     assert "another one" not in shown
     assert "GET /y" not in shown
 
