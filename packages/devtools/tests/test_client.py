@@ -34,7 +34,7 @@ def test_clients_of_all_services_are_made_and_their_use_is_told(
     names = {service.name for service in SERVICES}
     assert {each.name for each in (tmp_path / "out").iterdir()} == names
     said = capsys.readouterr().out
-    assert f"install {tmp_path}/out/users" in said
+    assert f"{tmp_path}/out/users" in said
     assert "http://localhost:8001" in said
 
 

@@ -74,7 +74,11 @@ def test_a_break_is_refused_with_the_entry_that_would_acknowledge_it(released: P
     (said,) = broken(released, {"items": text_of(without_owner())}, [])
     assert said.startswith("items: response-property-removed ItemRead.owner_id: is gone (")
     assert "docs/api/acknowledged.toml" in said
-    (released / "acknowledged.toml").write_text(said[said.index("[[break]]") :])
+    entry = said[said.index("[[break]]") :]
+    (released / "acknowledged.toml").write_text(entry)
+    with pytest.raises(CommandError, match="say the reason"):
+        acknowledgements(released / "acknowledged.toml")
+    (released / "acknowledged.toml").write_text(entry.replace('""', '"Nobody reads it."'))
     known = acknowledgements(released / "acknowledged.toml")
     assert list(broken(released, {"items": text_of(without_owner())}, known)) == []
 

@@ -126,7 +126,7 @@ def usage(service: str, folder: str, example: Example) -> str:
     """Say how a client is used."""
     place = folder if folder.startswith("/") else f"./{folder}"
     return f"""\
-  npm install {place}
+  npm install --install-links {place}
 
     import {{ {function_of(service)} }} from "{service}-client";
 

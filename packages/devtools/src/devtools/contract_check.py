@@ -51,7 +51,9 @@ class Acknowledgement:
     def entry(self) -> str:
         """As it stands in the file."""
         members = {name: getattr(self, name) for name in ("service", "rule", "place", "reason")}
-        lines = [f"{name} = {json.dumps(text)}" for name, text in members.items()]
+        lines = [
+            f"{name} = {json.dumps(text, ensure_ascii=False)}" for name, text in members.items()
+        ]
         return "\n".join(["[[break]]", *lines, ""])
 
 
@@ -129,7 +131,7 @@ def broken(
         if not path.exists():
             continue
         for each in breaks(json.loads(path.read_text(encoding="utf-8")), json.loads(text)):
-            entry = Acknowledgement(service, each.rule, each.place, "…")
+            entry = Acknowledgement(service, each.rule, each.place, reason="")
             if entry in known:
                 unused = [other for other in unused if other != entry]
             else:
@@ -142,8 +144,8 @@ def broken(
 def refusal(service: str, found: Break, entry: Acknowledgement) -> str:
     """Say what breaks clients, and how it would be acknowledged."""
     return (
-        f"{service}: {found}\n  {RULES[found.rule]} Keep it as it was, or say in "
-        f"{_shown(ACKNOWLEDGED)} why it is meant:\n\n{entry.entry()}"
+        f"{service}: {found}\n  {RULES[found.rule]} Keep it as it was, or give a "
+        f"reason in {_shown(ACKNOWLEDGED)}:\n\n{entry.entry()}"
     )
 
 
