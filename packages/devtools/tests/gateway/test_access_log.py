@@ -49,8 +49,10 @@ def test_what_is_added_comes_first_also_in_a_new_file(tmp_path: Path) -> None:
     path.rename(tmp_path / "old")
     path.write_text(line("/c") + "\n" + line("/d" * 500) + "\n")  # not shorter than the old one
     assert paths(log) == ["/d" * 500, "/c", "/half", "/a"]
+    path.write_text(line("/e") + "\n")  # the same file, but shorter
+    assert paths(log)[:2] == ["/e", "/d" * 500]
     path.unlink()
-    assert len(paths(log)) == 4
+    assert len(paths(log)) == 5
 
 
 def test_no_more_is_kept_or_read_than_is_shown(

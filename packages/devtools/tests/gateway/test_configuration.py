@@ -156,6 +156,7 @@ def test_paths_of_the_gateway_itself_are_none_of_production() -> None:
         {"matches": [{"path": {"type": "Exact", "value": "/x"}, "method": "GET"}]},
         {"matches": [{"headers": [{"name": "x", "value": "y"}]}]},
         {"matches": [], "filters": [{"type": "URLRewrite"}]},
+        {"matches": [], "backendRefs": [{"name": "items"}, {"name": "users"}]},
     ],
 )
 def test_a_route_that_cannot_be_had_here_is_refused(rule: dict[str, Any], tmp_path: Path) -> None:
@@ -164,6 +165,16 @@ def test_a_route_that_cannot_be_had_here_is_refused(rule: dict[str, Any], tmp_pa
     path.write_text(yaml.safe_dump({"metadata": {"name": "odd"}, "spec": {"rules": [rule]}}))
     with pytest.raises(RouteError, match="The HTTPRoute odd in"):
         production_routes(path)
+
+
+def test_a_whole_path_wins_and_then_the_longest(tmp_path: Path) -> None:
+    written = [("/a", "PathPrefix"), ("/a/b", "PathPrefix"), ("/a/b/", "Exact"), ("/", "Exact")]
+    matches = [{"path": {"value": value, "type": kind}} for value, kind in written]
+    rule = {"matches": matches, "backendRefs": [{"name": "items"}]}
+    path = tmp_path / "routes.yaml"
+    path.write_text(yaml.safe_dump({"metadata": {"name": "x"}, "spec": {"rules": [rule]}}))
+    found = [(route.path, route.exact) for route in production_routes(path)]
+    assert found == [("/a/b/", True), ("/", True), ("/a/b", False), ("/a", False)]
 
 
 def test_without_manifests_each_service_has_its_usual_path(tmp_path: Path) -> None:

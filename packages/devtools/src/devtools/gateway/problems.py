@@ -48,13 +48,11 @@ def answer(
     }
     if retry_after is not None:
         headers["Retry-After"] = [str(retry_after)]
-    # The first brace is no placeholder of Caddy's.
-    body = "\\" + json.dumps(members, separators=(",", ":"))
     return {
         "handler": "static_response",
         "status_code": status,
         "headers": headers,
-        "body": body,
+        "body": json.dumps(members, separators=(",", ":")),
     }
 
 
