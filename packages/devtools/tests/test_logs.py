@@ -3,6 +3,7 @@ from pathlib import Path
 import pytest
 
 from devtools import logs
+from devtools.errors import UsageError
 from devtools.log_files import LogFile, by_time, stamped
 from devtools.services import ITEMS, USERS
 
@@ -72,3 +73,26 @@ def test_a_new_day_is_told_between_the_lines(
     logs.logs(["items"], follow=False, lines=10)
     said = capsys.readouterr().out
     assert said.index("late") < said.index("Monday, 02 March 2026") < said.index("early")
+
+
+@pytest.mark.parametrize(
+    ("asked", "shown"),
+    [
+        ([], {"items", "users", "gateway"}),
+        (["items"], {"items"}),
+        (["gateway"], {"gateway"}),
+        (["gateway", "users"], {"gateway", "users"}),
+    ],
+)
+def test_services_and_what_runs_beside_them_are_shown_by_name(
+    log: LogFile, capsys: pytest.CaptureFixture[str], asked: list[str], shown: set[str]
+) -> None:
+    for name in ("items", "users", "gateway"):
+        LogFile(name).path.write_text(f"{stamped('said')}\n")
+    logs.logs(asked, follow=False, lines=10)
+    assert {line.split()[0] for line in capsys.readouterr().out.splitlines()} == shown
+
+
+def test_a_name_that_nothing_has_is_refused(log: LogFile) -> None:
+    with pytest.raises(UsageError, match="There is no service gatewy"):
+        logs.logs(["gatewy"], follow=False, lines=10)

@@ -61,11 +61,14 @@ WHAT = "all services, as behind the gateway of production"
         ),
         (
             {"gateway": ServiceState(port=8000, detail="it has ended"), "page": PAGE},
-            ["  http://localhost:8000  it has ended; see ./dev logs"],
+            ["  http://localhost:8000  it has ended; see ./dev logs gateway"],
         ),
         (
             {"gateway": GATEWAY, "page": ServiceState(port=20_001)},
-            [f"  http://localhost:8000  {WHAT}", "  The front page: starts again; see ./dev logs"],
+            [
+                f"  http://localhost:8000  {WHAT}",
+                "  The front page: starts again; see ./dev logs page",
+            ],
         ),
     ],
 )

@@ -15,7 +15,9 @@ POLL_SECONDS: Final = 0.2
 
 
 def logs(
-    services: Annotated[list[str] | None, typer.Argument(help="Which; all when none.")] = None,
+    services: Annotated[
+        list[str] | None, typer.Argument(help="Services, gateway, page or otlp; all when none.")
+    ] = None,
     *,
     follow: Annotated[
         bool, typer.Option("--follow", "-f", help="Go on until Ctrl-C or until all has ended.")
@@ -26,8 +28,7 @@ def logs(
 ) -> None:
     """Show what the services wrote, each line with its service's name."""
     terminal = Terminal()
-    names = [service.name for service in chosen(services)]
-    files = [LogFile(name) for name in (names if services else (*names, *state.BESIDE))]
+    files = [LogFile(name) for name in _names(services or [])]
     if not any(file.path.exists() for file in files):
         terminal.say("There are no logs yet; start the system with ./dev up.")
         raise typer.Exit(0 if state.running() else 3)
@@ -48,3 +49,16 @@ def logs(
             time.sleep(POLL_SECONDS)
     except KeyboardInterrupt:
         return
+
+
+def _names(asked: list[str]) -> list[str]:
+    """Whose logs: services and what runs beside them; all when none is asked for.
+
+    Raises:
+        UsageError: for a name that is neither.
+    """
+    beside = [name for name in state.BESIDE if name in asked or not asked]
+    services = [name for name in asked if name not in state.BESIDE]
+    if asked and not services:
+        return beside
+    return [*(service.name for service in chosen(services)), *beside]

@@ -150,11 +150,11 @@ def addresses(state: State) -> list[Text]:
     if gateway.pid:
         line.append("  all services, as behind the gateway of production", "dim")
     else:
-        line.append(f"  {gateway.detail or 'starts again'}; see ./dev logs", "red")
+        line.append(f"  {gateway.detail or 'starts again'}; see ./dev logs gateway", "red")
     lines = [line]
     if page is not None and not page.pid:
         why = page.detail or "starts again"
-        lines.append(Text(f"  The front page: {why}; see ./dev logs", "red"))
+        lines.append(Text(f"  The front page: {why}; see ./dev logs page", "red"))
     if state.https_port:
         trusting = f"curl --cacert {root_certificate_path()} {url_of(state.https_port, 'https')}"
         lines.append(Text("  Trust its certificate: ").append(trusting, "dim"))

@@ -82,7 +82,7 @@ def broken_off(service: str) -> dict[str, Any]:
 
 def no_page() -> dict[str, Any]:
     """The program of the front page and the OpenAPI documents starts, or has ended."""
-    detail = "The front page does not answer; ./dev status and ./dev logs say why."
+    detail = "The front page does not answer; ./dev status and ./dev logs page say why."
     return answer(503, "Service unavailable", detail, slug="service-unavailable", retry_after=1)
 
 
