@@ -134,6 +134,8 @@ def _shown(field: FieldInfo) -> str:
         value = field.default_factory() if field.default_factory else ""  # type: ignore[call-arg]
         if isinstance(value, int):
             return ""
+    if value is None:  # empty is as if it were not there
+        return ""
     if isinstance(value, SecretStr):
         return value.get_secret_value()
     if isinstance(value, Enum):
