@@ -291,7 +291,7 @@ async def test_an_item_of_somebody_else_is_not_there(
         (await client.delete(place, headers=seen), await client.delete(nowhere, headers=seen)),
     ):
         assert answer.status_code == 404
-        hidden = {"request_id", "instance"}
+        hidden = {"request_id", "trace_id", "instance"}
         assert {k: v for k, v in answer.json().items() if k not in hidden} == {
             k: v for k, v in absent.json().items() if k not in hidden
         }
