@@ -130,10 +130,9 @@ def _shown(field: FieldInfo) -> str:
     """The default as it would be written into the file."""
     value = field.default
     if value is PydanticUndefined:
-        # What depends on the machine is left open.
         value = field.default_factory() if field.default_factory else ""  # type: ignore[call-arg]
-        if isinstance(value, int):
-            return ""
+        if isinstance(value, int):  # what depends on the machine is left open
+            value = None
     if value is None:  # empty is as if it were not there
         return ""
     if isinstance(value, SecretStr):
