@@ -12,11 +12,9 @@ id and does not work for a caller that has given up.
 
 import asyncio
 import math
-import random
 import re
 import time
 from collections.abc import Mapping
-from email.utils import parsedate_to_datetime
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -31,6 +29,7 @@ from service_platform.http_circuit_breaker import (
     CircuitOpenError,
     CircuitState,
 )
+from service_platform.http_retries import pause_before_retry
 from service_platform.identity import ServiceTokens
 from service_platform.logging import get_logger
 from service_platform.metrics import DURATION_BUCKETS
@@ -42,8 +41,6 @@ IDEMPOTENT: Final = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE"})
 """Methods that may be sent again without harm (RFC 9110, section 9.2.2)."""
 
 WORTH_ANOTHER_TRY: Final = frozenset({429, 502, 503, 504})
-FIRST_PAUSE_SECONDS: Final = 0.05
-LONGEST_PAUSE_SECONDS: Final = 1.0
 CONNECT_SECONDS: Final = 1.0
 RETRY_SHARE: Final = 0.1
 RETRY_RESERVE: Final = 10.0
@@ -177,7 +174,7 @@ class ServiceClient:
                         answer = await self._try(outgoing, repeatable, attempt, limit)
                     if answer is not None and answer.status_code not in WORTH_ANOTHER_TRY:
                         return answer
-                    pause = _pause(number, answer)
+                    pause = pause_before_retry(number, answer)
                     last = number == self._attempts or not (repeatable or answer is None)
                     last = last or self._circuit.state is CircuitState.OPEN
                     if last or loop.time() + pause > deadline or not self._may_retry():
@@ -305,24 +302,6 @@ def _passed_on(context: RequestContext | None, seconds_left: float) -> dict[str,
     if context is not None:
         headers["x-request-id"] = context.request_id
     return headers
-
-
-def _pause(attempt: int, answer: httpx2.Response | None) -> float:
-    """Return the pause before the next attempt: random up to a bound that doubles, or as asked."""
-    bound = min(LONGEST_PAUSE_SECONDS, FIRST_PAUSE_SECONDS * 2 ** (attempt - 1))
-    pause = random.uniform(0, bound)  # noqa: S311 - not a secret
-    return pause if answer is None else max(pause, _asked_pause(answer))
-
-
-def _asked_pause(answer: httpx2.Response) -> float:
-    """Return the seconds of a `Retry-After`, a number or a date (RFC 9110, section 10.2.3)."""
-    asked = answer.headers.get("retry-after", "")
-    if asked.isdecimal():
-        return float(asked)
-    try:
-        return parsedate_to_datetime(asked).timestamp() - time.time()
-    except ValueError:
-        return 0.0
 
 
 __all__ = ["ServiceClient"]
