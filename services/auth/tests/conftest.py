@@ -194,6 +194,7 @@ class AuditLog:
 
 @pytest.fixture
 def audit_log(app: FastAPI, monkeypatch: pytest.MonkeyPatch) -> AuditLog:
+    logging.writer.close()  # what earlier tests have queued is not of this one
     made = AuditLog()
     monkeypatch.setattr(logging.writer, "_stream", made.stream)
     return made
