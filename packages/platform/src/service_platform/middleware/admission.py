@@ -13,7 +13,6 @@ from typing import Final, Protocol, cast
 
 from fastapi import FastAPI
 from fastapi.routing import RouteContext
-from opentelemetry import trace
 from starlette._utils import get_route_path
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -35,7 +34,12 @@ from service_platform.middleware.route_info import (
 from service_platform.middleware.route_table import RouteMatch, RouteTable
 from service_platform.ratelimit import Decision, Limiter, Policy, RateLimitCaller
 from service_platform.telemetry.rate_limit_spans import hit_recorded
-from service_platform.telemetry.request_tracing import name_span, take_over_span
+from service_platform.telemetry.request_tracing import (
+    name_account,
+    name_span,
+    server_span,
+    take_over_span,
+)
 
 _BEARER: Final = b"bearer "
 _REQUEST_TIMEOUT: Final = REQUEST_TIMEOUT_HEADER.encode("ascii")
@@ -113,8 +117,8 @@ class AdmissionMiddleware:
         elif context.admitted:
             await self._app(scope, receive, send)
         else:
-            span = trace.get_current_span()
-            if span.is_recording():
+            span = server_span(context)
+            if span is not None:
                 take_over_span(context, span)
             await self._within_deadline(context, self._serve(context, scope, receive, send))
 
@@ -260,7 +264,7 @@ class AdmissionMiddleware:
                 return
         context.principal = principal
         if context.is_recorded:
-            trace.get_current_span().set_attribute("user.id", str(principal.subject))
+            name_account(context, str(principal.subject))
 
     async def _take(
         self, limiter: Limiter, context: RequestContext, policies: tuple[Policy, ...]
@@ -268,7 +272,7 @@ class AdmissionMiddleware:
         """Take the cost of the request from the quotas of its caller, or refuse it."""
         caller = RateLimitCaller.of(context)
         if context.is_recorded:
-            decision = await hit_recorded(limiter, caller, policies)
+            decision = await hit_recorded(limiter, caller, policies, server_span(context))
         else:
             answer = limiter.hit_nowait(caller, policies)
             decision = answer if isinstance(answer, Decision) else await answer

@@ -1,6 +1,5 @@
 """Tells of rate limit decisions in traces."""
 
-from opentelemetry import trace
 from opentelemetry.trace import Span
 
 from service_platform.ratelimit import Decision, Limiter, Policy, RateLimitCaller
@@ -8,7 +7,10 @@ from service_platform.telemetry.tracing import span
 
 
 async def hit_recorded(
-    limiter: Limiter, caller: RateLimitCaller, policies: tuple[Policy, ...]
+    limiter: Limiter,
+    caller: RateLimitCaller,
+    policies: tuple[Policy, ...],
+    request: Span | None = None,
 ) -> Decision:
     """Do what `limiter.hit` does, and tell of the decision.
 
@@ -17,7 +19,8 @@ async def hit_recorded(
     """
     answer = limiter.hit_nowait(caller, policies)
     if isinstance(answer, Decision):
-        _describe(trace.get_current_span(), answer, policies)
+        if request is not None:
+            _describe(request, answer, policies)
         return answer
     with span("rate_limit") as waiting:
         decision = await answer

@@ -152,9 +152,11 @@ _headers: Final = _Headers()
 def is_excluded(scope: Any) -> bool:
     """Return whether FastAPI's telemetry leaves a request alone (its option `exclude`)."""
     context: RequestContext | None = scope.get(SCOPE_KEY)
-    if context is None or context.is_recorded:
+    if context is None:
         return False
-    return context.is_recorded is False or context.path in QUIET_PATHS
+    if context.is_recorded is None:  # the service's own tracer provider decides
+        context.is_recorded = context.path not in QUIET_PATHS
+    return not context.is_recorded
 
 
 def record_no_more(scope: Any) -> None:
@@ -166,13 +168,24 @@ def record_no_more(scope: Any) -> None:
         context.trace_flags = "00"
 
 
+def server_span(context: RequestContext) -> Span | None:
+    """Return the span that FastAPI has made for a request, where it is recorded."""
+    telemetry: Any = context.scope.get("fastapi.telemetry")
+    span: Span | None = getattr(telemetry, "span", None)
+    return span if span is not None and span.is_recording() else None
+
+
 def take_over_span(context: RequestContext, span: Span) -> None:
-    """Give the request the ids of its server span, and the span what is known of the request."""
+    """Give the request the ids of its server span, and the span what is known of the request.
+
+    Where the platform exports nothing the span is the service's own business and stays as it is.
+    """
     of_span = span.get_span_context()
     context.trace_id = format_trace_id(of_span.trace_id)
     context.span_id = format_span_id(of_span.span_id)
     context.trace_flags = f"{of_span.trace_flags:02x}"
-    context.is_recorded = True
+    if not context.is_recorded:
+        return
     attributes: dict[str, str | list[str]] = {
         "http.response.header.x-request-id": [context.request_id]
     }
@@ -195,10 +208,25 @@ def _without_values(query: bytes) -> str:
 
 def name_span(context: RequestContext) -> None:
     """Name the server span after the route of its request, as FastAPI does."""
-    if context.route is not None:
-        span = trace.get_current_span()
+    span = server_span(context)
+    if context.route is not None and span is not None:
         span.set_attribute("http.route", context.route)
         span.update_name(f"{context.scope.get('method', 'WS')} {context.route}")
 
 
-__all__ = ["RequestTracing", "is_excluded", "name_span", "record_no_more", "take_over_span"]
+def name_account(context: RequestContext, account: str) -> None:
+    """Tell in the server span which account calls."""
+    span = server_span(context)
+    if span is not None:
+        span.set_attribute("user.id", account)
+
+
+__all__ = [
+    "RequestTracing",
+    "is_excluded",
+    "name_account",
+    "name_span",
+    "record_no_more",
+    "server_span",
+    "take_over_span",
+]

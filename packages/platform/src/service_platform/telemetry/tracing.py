@@ -6,7 +6,6 @@ than a look, and polling in the background makes no traces of its own.
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from importlib.metadata import version
 from typing import Final
 
 from opentelemetry import trace
@@ -16,7 +15,7 @@ from opentelemetry.util.types import AttributeValue
 
 from service_platform.telemetry.exceptions import record_exception
 
-tracer: Final = trace.get_tracer("service_platform", version("service-platform"))
+tracer: Final = trace.get_tracer("service_platform")
 
 Attributes = Mapping[str, AttributeValue]
 

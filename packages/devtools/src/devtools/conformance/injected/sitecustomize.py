@@ -7,6 +7,7 @@ is not imported here: some tests look at what a fresh interpreter has imported.
 import importlib.util
 import os
 import sys
+import traceback
 from collections.abc import Sequence
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec
@@ -33,7 +34,12 @@ class AfterFastAPI(MetaPathFinder):
 
         def exec_module(module: ModuleType) -> None:
             execute(module)
-            importlib.import_module("conformance_app").replace()
+            try:
+                importlib.import_module("conformance_app").replace()
+            except BaseException:  # noqa: BLE001
+                # Whoever imports FastAPI once more would get it without the platform, and pass.
+                traceback.print_exc()
+                os._exit(os.EX_SOFTWARE)
 
         spec.loader.exec_module = exec_module  # type: ignore[method-assign]
         return spec
