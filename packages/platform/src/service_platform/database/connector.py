@@ -12,7 +12,7 @@ import asyncpg
 from service_platform.connection_urls import PostgresUrl
 from service_platform.errors.database import DatabaseUnavailableError, TooManyConnectionsError
 from service_platform.settings import PlatformSettings
-from service_platform.telemetry.database_spans import server_attributes, trace_connection
+from service_platform.telemetry.database_spans import TracedConnection, server_attributes
 
 RECONNECT_SECONDS: Final = 1.0
 """How long a restarting server is waited for, while it refuses connections."""
@@ -103,13 +103,17 @@ class Connector:
             await asyncio.sleep(0.02)
 
     async def _connect_once(self) -> asyncpg.Connection:
-        connection = await asyncpg.connect(command_timeout=self._command_timeout, **self._arguments)
+        connection = await asyncpg.connect(
+            command_timeout=self._command_timeout,
+            connection_class=TracedConnection if self.span_attributes else asyncpg.Connection,
+            **self._arguments,
+        )
         opened: socket.socket = connection._transport.get_extra_info("socket")  # noqa: SLF001
         for option in self._socket_options:
             if option[0] == socket.SOL_SOCKET or opened.family != socket.AF_UNIX:
                 opened.setsockopt(*option)
-        if self.span_attributes is not None:
-            trace_connection(connection, self.span_attributes)
+        if isinstance(connection, TracedConnection) and self.span_attributes is not None:
+            connection.span_attributes = self.span_attributes
         return connection
 
     async def connect_for_pool(self) -> asyncpg.Connection:

@@ -1,30 +1,25 @@
 """Makes spans of what PostgreSQL is told, inside of a span that is recorded.
 
-SQLAlchemy calls `_execute` and its like in place of the driver; what the driver does by itself
-(`BEGIN`, `COMMIT`) or is told past SQLAlchemy (`acceleration.reader`), it tells afterwards.
+SQLAlchemy calls `_execute` and its like in place of the driver. What the driver does by itself
+(`BEGIN`, `COMMIT`) or is told past SQLAlchemy (`acceleration.reader`) goes through a class of
+connections.
 
 Source: OpenTelemetry semantic conventions, "Database client spans" and "PostgreSQL".
 """
 
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
+from types import MappingProxyType
 from typing import Any, Final
 
 import asyncpg
 from opentelemetry import trace
-from opentelemetry.trace import SpanKind
 from sqlalchemy import Engine, event
 
 from service_platform.connection_urls import PostgresUrl
 from service_platform.telemetry.statement_text import describe
-from service_platform.telemetry.tracing import (
-    Attributes,
-    client_span,
-    is_recording,
-    set_failed,
-    tracer,
-)
+from service_platform.telemetry.tracing import Attributes, client_span, is_recording
 
 DEFAULT_PORT: Final = 5432
 
@@ -51,9 +46,30 @@ def trace_engine(engine: Engine, server: Attributes) -> None:
     event.listen(engine, "do_execute_no_params", partial(_execute_without_parameters, server))
 
 
-def trace_connection(connection: asyncpg.Connection, server: Attributes) -> None:
-    """Make a span of each statement that a connection executes without preparing it first."""
-    connection.add_query_logger(partial(_executed, server))
+class TracedConnection(asyncpg.Connection):  # type: ignore[misc] # asyncpg has no types
+    """A connection of the driver that makes spans of what is not prepared by SQLAlchemy.
+
+    That is what the driver does by itself (`BEGIN`, `COMMIT`), and reads past SQLAlchemy.
+
+    Attributes:
+        span_attributes: of the server.
+    """
+
+    span_attributes: Attributes = MappingProxyType({})
+
+    async def execute(self, query: str, *args: Any, **options: Any) -> Any:
+        """Execute a statement."""
+        if not is_recording():
+            return await super().execute(query, *args, **options)
+        with _statement_span(query, self.span_attributes):
+            return await super().execute(query, *args, **options)
+
+    async def fetch(self, query: str, *args: Any, **options: Any) -> Any:
+        """Execute a query and return its rows."""
+        if not is_recording():
+            return await super().fetch(query, *args, **options)
+        with _statement_span(query, self.span_attributes):
+            return await super().fetch(query, *args, **options)
 
 
 def _execute(
@@ -81,41 +97,20 @@ def _run_in_span(attributes: Attributes, statement: str, run: Callable[[], objec
     """Run a statement in a span; return False, where nothing is recorded, for others to run it."""
     if not is_recording():
         return False
-    with client_span(*_described(statement, attributes)) as span:
-        try:
-            run()
-        except Exception as error:
-            _set_sqlstate(span, error)
-            raise
+    with _statement_span(statement, attributes):
+        run()
     return True
 
 
-def _executed(server: Attributes, query: Any) -> None:
-    """Make the span of a query that has ended; `query` is asyncpg's `LoggedQuery`.
-
-    The driver calls it in the next turn of the event loop, when the span that the query belongs to
-    may have ended, too.
-    """
-    around = trace.get_current_span()
-    if not around.is_recording():
-        context = around.get_span_context()
-        if context.is_remote or not context.trace_flags.sampled:
-            return
-    name, attributes = _described(query.query, server)
-    known = getattr(around, "attributes", None) or {}
-    if known.get("db.query.text") == attributes["db.query.text"]:
-        return  # `_execute_many` has made it
-    ended = getattr(around, "end_time", None) or time.time_ns()
-    span = tracer.start_span(
-        name,
-        kind=SpanKind.CLIENT,
-        attributes=attributes,
-        start_time=ended - round(query.elapsed * 1e9),
-    )
-    if query.exception is not None:
-        set_failed(span, query.exception)
-        _set_sqlstate(span, query.exception)
-    span.end(ended)
+@contextmanager
+def _statement_span(statement: str, server: Attributes) -> Iterator[None]:
+    name, attributes = describe(statement)
+    with client_span(name, {**server, **attributes}) as span:
+        try:
+            yield
+        except Exception as error:
+            _set_sqlstate(span, error)
+            raise
 
 
 def _set_sqlstate(span: trace.Span, error: BaseException) -> None:
@@ -125,9 +120,4 @@ def _set_sqlstate(span: trace.Span, error: BaseException) -> None:
         span.set_attribute("db.response.status_code", code)
 
 
-def _described(statement: str, server: Attributes) -> tuple[str, dict[str, Any]]:
-    name, attributes = describe(statement)
-    return name, {**server, **attributes}
-
-
-__all__ = ["server_attributes", "trace_connection", "trace_engine"]
+__all__ = ["TracedConnection", "server_attributes", "trace_engine"]
