@@ -26,6 +26,7 @@ BARE: Final = "bare FastAPI"
 VARIANTS: Final[Mapping[str, Mapping[str, str]]] = {
     BARE: {},
     "full stack": {},
+    "not accelerated": {"ACCELERATION": "false"},
     "without the access log": {"LOG_LEVEL": "WARNING"},
     "without the limit": {"RATE_LIMIT_ENABLED": "false"},
     "without either": {"LOG_LEVEL": "WARNING", "RATE_LIMIT_ENABLED": "false"},
