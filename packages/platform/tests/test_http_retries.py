@@ -16,10 +16,10 @@ def test_the_bound_of_a_random_pause_doubles(attempt: int, bound: float) -> None
     assert max(pauses) > bound / 2
 
 
-@pytest.mark.parametrize("asked", ["7", formatdate(time.time() + 3600, usegmt=True)])
-def test_what_the_service_asks_for_is_kept(asked: str) -> None:
-    answer = httpx2.Response(503, headers={"retry-after": asked})
-    assert pause_before_retry(1, answer) >= 7
+def test_what_the_service_asks_for_is_kept() -> None:
+    for asked in ("7", formatdate(time.time() + 3600, usegmt=True)):
+        answer = httpx2.Response(503, headers={"retry-after": asked})
+        assert pause_before_retry(1, answer) >= 7
 
 
 @pytest.mark.parametrize("asked", ["", "soon", "-5", "Thu, 01 Jan 1970 00:00:00 GMT"])
