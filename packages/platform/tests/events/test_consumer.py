@@ -291,7 +291,7 @@ async def test_after_flushall_the_group_is_made_anew(
     async with consumer():
         await send(redis, state("before"))
         await watch.until_applied("before")
-        await redis.flushall()
+        await redis.flushdb()
         await send(redis, state("after"))
         await watch.until_applied("before", "after")
 
@@ -303,7 +303,7 @@ async def test_events_relayed_again_after_flushall_are_not_applied_again(
         await send(redis, OrderPaid(order_id=ORDER, amount=1))
         await watch.until_applied("1")
         [(_, fields)] = await redis.xrange(STREAM)
-        await redis.flushall()
+        await redis.flushdb()
         await redis.xadd(STREAM, fields)
         await send(redis, OrderPaid(order_id=ORDER, amount=2), first=2)
         await watch.until_applied("1", "2")

@@ -53,7 +53,7 @@ async def test_the_relay_measures_outbox_and_stream(
             )
 
         await until(measured)
-        await redis.flushall()
+        await redis.flushdb()
 
         async def measured_again() -> bool:
             return value("events_relayed_again_total", stream="shop") == lost + 2

@@ -158,7 +158,7 @@ async def test_events_that_redis_loses_are_relayed_again(
     async with relay():
         await change(database, "sent", "paid", order_id=order)
         await until(lambda: waiting(database, 0))
-        await redis.flushall()
+        await redis.flushdb()
 
         async def complete() -> bool:
             return await states(redis) == ["sent", "paid"]

@@ -48,7 +48,7 @@ async def test_nothing_is_appended_to_a_stream_that_lost_entries(
         await stream.append([(b"c", None)], newest_known=second)
     assert loss.value.newest == first
     assert await contents(redis) == ["a"]
-    await redis.flushall()
+    await redis.flushdb()
     with pytest.raises(StreamDataLossError) as loss:
         await stream.append([], newest_known=second)
     assert loss.value.newest == (0, 0)
