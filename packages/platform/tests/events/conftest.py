@@ -6,40 +6,20 @@ from typing import Any
 
 import pytest
 from redis.asyncio import Redis
+from shop.event_tables import Base
 from shop.orders import OrderChanged, OrderPaid
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
-from sqlalchemy.orm import DeclarativeBase
 
-from service_platform.database import COLUMN_TYPES, Database, new_metadata
+from service_platform.database import Database
 from service_platform.events import (
     Consumer,
     EventSettings,
     Handlers,
-    InboxSubjectTable,
-    InboxTable,
     Message,
-    OutboxTable,
     Relay,
 )
 from service_platform.events import consumer as consumer_module
-
-
-class Base(DeclarativeBase):
-    metadata = new_metadata()
-    type_annotation_map = COLUMN_TYPES
-
-
-class Outbox(OutboxTable, Base):
-    pass
-
-
-class Inbox(InboxTable, Base):
-    pass
-
-
-class InboxSubject(InboxSubjectTable, Base):
-    pass
 
 
 @pytest.fixture

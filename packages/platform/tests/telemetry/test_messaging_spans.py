@@ -9,23 +9,20 @@ from uuid import UUID
 import pytest
 from opentelemetry import trace
 from opentelemetry.trace import NonRecordingSpan, SpanContext, SpanKind, TraceFlags
+from shop.event_tables import Base
 from shop.orders import OrderChanged, OrderPaid
 from shop.watching import rows, until
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
-from sqlalchemy.orm import DeclarativeBase
 
 from service_platform.context import RequestContext, current
-from service_platform.database import COLUMN_TYPES, Database, new_metadata
+from service_platform.database import Database
 from service_platform.events import (
     Consumer,
     Event,
     EventSettings,
     Handlers,
-    InboxSubjectTable,
-    InboxTable,
     Message,
-    OutboxTable,
     Relay,
     publish,
 )
@@ -39,23 +36,6 @@ from service_testing.collector import Collector, ReceivedSpan
 TRACE_ID = "4bf92f3577b34da6a3ce929d0e0e4736"
 SPAN_ID = "00f067aa0ba902b7"
 PRODUCER, CONSUMER = 4, 5
-
-
-class Base(DeclarativeBase):
-    metadata = new_metadata()
-    type_annotation_map = COLUMN_TYPES
-
-
-class Outbox(OutboxTable, Base):
-    pass
-
-
-class Inbox(InboxTable, Base):
-    pass
-
-
-class InboxSubject(InboxSubjectTable, Base):
-    pass
 
 
 def event_trace(flags: str = "01", **changed: Any) -> EventTrace:

@@ -75,30 +75,33 @@ class TracedConnection(asyncpg.Connection):  # type: ignore[misc] # asyncpg has 
 def _execute(
     server: Attributes, cursor: Any, statement: str, parameters: Any, context: Any
 ) -> bool:
-    run = partial(context.dialect.do_execute, cursor, statement, parameters, context)
-    return _run_in_span(server, statement, run)
+    run = context.dialect.do_execute
+    return _run_in_span(server, statement, run, cursor, statement, parameters, context)
 
 
 def _execute_many(
     server: Attributes, cursor: Any, statement: str, parameters: Any, context: Any
 ) -> bool:
-    run = partial(context.dialect.do_executemany, cursor, statement, parameters, context)
-    return _run_in_span({**server, "db.operation.batch.size": len(parameters)}, statement, run)
+    run = context.dialect.do_executemany
+    attributes = {**server, "db.operation.batch.size": len(parameters)}
+    return _run_in_span(attributes, statement, run, cursor, statement, parameters, context)
 
 
 def _execute_without_parameters(
     server: Attributes, cursor: Any, statement: str, context: Any
 ) -> bool:
-    run = partial(context.dialect.do_execute_no_params, cursor, statement, context)
-    return _run_in_span(server, statement, run)
+    run = context.dialect.do_execute_no_params
+    return _run_in_span(server, statement, run, cursor, statement, context)
 
 
-def _run_in_span(attributes: Attributes, statement: str, run: Callable[[], object]) -> bool:
+def _run_in_span(
+    attributes: Attributes, statement: str, run: Callable[..., object], *arguments: Any
+) -> bool:
     """Run a statement in a span; return False, where nothing is recorded, for others to run it."""
     if not is_recording():
         return False
     with _statement_span(statement, attributes):
-        run()
+        run(*arguments)
     return True
 
 
