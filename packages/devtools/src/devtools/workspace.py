@@ -75,14 +75,16 @@ def read(text: str) -> Workspace:
     """
     try:
         declared: dict[str, Any] = tomllib.loads(text).get("tool", {}).get("workspace", {})
-        found = Workspace(**declared)
     except tomllib.TOMLDecodeError as error:
         raise CommandError(f"pyproject.toml is not TOML: {error}.") from None
-    except TypeError:
+    known, needed = set(Workspace.__dataclass_fields__), {"title", "name", "domain"}
+    strings = all(isinstance(each, str) for each in declared.values())
+    if not (needed <= declared.keys() <= known and strings):
         raise CommandError(
             "[tool.workspace] of pyproject.toml must have title, name and domain, and may have "
-            "upstream; docs/lifecycle.md has an example."
-        ) from None
+            "upstream, all of them strings; docs/lifecycle.md has an example."
+        )
+    found = Workspace(**declared)
     if wrong := problem(found):
         raise CommandError(f"[tool.workspace] of pyproject.toml: {wrong}")
     return found
@@ -98,8 +100,6 @@ def problem(declared: Workspace) -> str:
     }
     for key, pattern in values.items():
         value = getattr(declared, key)
-        if not isinstance(value, str) or not pattern.fullmatch(value):
+        if not pattern.fullmatch(value):
             return f"the {key} {value!r} must be {wants[key]}."
-    if not isinstance(declared.upstream, str):
-        return "upstream must be the URL of a git repository."
     return ""
