@@ -17,6 +17,7 @@ from devtools.derived.files import own_problems
 from devtools.image import service_names
 from devtools.manifests import ALWAYS, CHOICES, K8S, Rendered, render
 from devtools.project import ROOT
+from devtools.workspace import workspace
 from service_testing.declarations import declarations
 
 SERVICES = tuple(service_names())
@@ -120,6 +121,19 @@ def test_nothing_else_runs_but_data_and_telemetry(overlay: Rendered) -> None:
 
 
 # --- pods -----------------------------------------------------------------------------------------
+
+
+def test_objects_bear_the_name_of_the_workspace(overlay: Rendered) -> None:
+    (namespace,) = of_kind(overlay, "Namespace")
+    production = overlay.name == "production"
+    declared = workspace().namespace if production else workspace().dev_namespace
+    assert namespace["metadata"]["name"] == declared
+    for name, pod in service_pods(overlay):
+        image = workspace().published_image(name) if production else workspace().image(name)
+        assert all(each["image"].startswith((f"{image}:", f"{image}@")) for each in containers(pod))
+    labels = [template["metadata"]["labels"] for _, template in pods(overlay)]
+    parts = {each.get("app.kubernetes.io/part-of", workspace().name) for each in labels}
+    assert parts == {workspace().name}
 
 
 def test_the_namespace_enforces_the_restricted_standard(overlay: Rendered) -> None:

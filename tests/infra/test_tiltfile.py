@@ -16,6 +16,7 @@ from tests.infra.conftest import overlay
 from devtools import services
 from devtools.image import service_names
 from devtools.manifests import K8S, kubectl
+from devtools.workspace import workspace
 
 ROOT = Path(__file__).parents[2]
 TILTFILE = ROOT / "Tiltfile"
@@ -130,7 +131,7 @@ def test_tilt_config_can_name_further_clusters() -> None:
 def test_an_image_is_built_from_its_own_service_and_the_platform_only(
     tilt: Recorded, service: str
 ) -> None:
-    image = tilt.named("docker_build", "ref", f"services/{service}")
+    image = tilt.named("docker_build", "ref", workspace().image(service))
     assert image["target"] == "dev"
     assert image["build_args"] == {"SERVICE": service}
     assert not [path for path in image["only"] if "services/" in path and service not in path]
@@ -139,7 +140,7 @@ def test_an_image_is_built_from_its_own_service_and_the_platform_only(
 
 @pytest.mark.parametrize("service", SERVICES)
 def test_sources_are_synced_to_where_the_image_has_them(tilt: Recorded, service: str) -> None:
-    steps = tilt.named("docker_build", "ref", f"services/{service}")["live_update"]
+    steps = tilt.named("docker_build", "ref", workspace().image(service))["live_update"]
     assert steps[0]["function"] == "fall_back_on"  # Tilt wants it first
     assert {"uv.lock", "pyproject.toml", f"services/{service}/pyproject.toml"} <= set(
         steps[0]["args"][0]

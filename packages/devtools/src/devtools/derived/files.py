@@ -11,6 +11,7 @@ import service_platform.identity.errors  # noqa: F401 - its problem is the platf
 from devtools.derived.images import with_images
 from devtools.derived.rendering import deployed, rendered
 from devtools.project import ROOT
+from devtools.workspace import Workspace, read
 from service_platform.errors import registry
 from service_testing.declarations import declarations
 
@@ -19,24 +20,32 @@ BASE: Final = "infra/k8s/base"
 OVERLAYS: Final = "infra/k8s/overlays"
 PROBLEMS: Final = "/problems/"
 NO_DIGEST: Final = f"sha256:{'0' * 64}"
-NEW_IMAGE: Final = {
-    "dev": {"newTag": "dev"},
-    "production": {"newName": "registry.example.com/services/{name}", "digest": NO_DIGEST},
-}
-"""Members of a new service's image, by overlay: production's until its first release."""
+"""Until the first release of a new service says which."""
 
 
 def wanted(root: Path = ROOT) -> dict[Path, str]:
     """Return the text that each of the files should have."""
-    declared = declarations(root)
-    names = [each.name for each in declared]
-    services = deployed(declared, {name: own_problems(root, name) for name in names}, root)
-    found = {root / path: text for path, text in rendered(services).items()}
-    for overlay, new in NEW_IMAGE.items():
+    declared, names = declarations(root), read((root / "pyproject.toml").read_text("utf-8"))
+    services = deployed(
+        declared, {each.name: own_problems(root, each.name) for each in declared}, root
+    )
+    found = {root / path: text for path, text in rendered(services, names).items()}
+    for overlay in ("dev", "production"):
         path = root / OVERLAYS / overlay / "kustomization.yaml"
-        place = str(path.relative_to(root))
-        found[path] = with_images(path.read_text(encoding="utf-8"), names, new, place=place)
+        new = {names.image(each.name): _new_image(names, overlay, each.name) for each in declared}
+        found[path] = with_images(
+            path.read_text("utf-8"),
+            new,
+            prefix=names.image(""),
+            place=str(path.relative_to(root)),
+        )
     return found
+
+
+def _new_image(names: Workspace, overlay: str, service: str) -> dict[str, str]:
+    if overlay == "dev":
+        return {"newTag": "dev"}
+    return {"newName": names.published_image(service), "digest": NO_DIGEST}
 
 
 def left_over(root: Path = ROOT) -> list[Path]:

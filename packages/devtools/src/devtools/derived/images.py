@@ -1,28 +1,25 @@
 """The `images` of an overlay: an entry for each service, with what a release wrote in it."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 import yaml  # type: ignore[import-untyped]
 
 from devtools.errors import CommandError
 
-PREFIX: Final = "services/"
-"""Of the names that the manifests of services have for their images."""
-
 KEY: Final = "images:"
 
 
-def with_images(text: str, names: Sequence[str], new: Mapping[str, str], *, place: str) -> str:
-    """Return a kustomization whose `images` have an entry for each service and for no other.
+def with_images(text: str, new: Mapping[str, Mapping[str, str]], *, prefix: str, place: str) -> str:
+    """Return a kustomization whose `images` have an entry for each of these and no other of ours.
 
     The block of this key is written anew, where it is; an entry that is there keeps its members,
     such as the digest of a release. Images of others stay.
 
     Args:
         text: of the kustomization.
-        names: of the services.
-        new: members of a new entry; `{name}` stands for the service.
+        new: by name of an image, the members of its entry when there is none yet.
+        prefix: of names of images that are ours.
         place: the file, for the error.
 
     Raises:
@@ -40,13 +37,8 @@ def with_images(text: str, names: Sequence[str], new: Mapping[str, str], *, plac
     there = {
         entry["name"]: entry for entry in yaml.safe_load("".join(lines[start:end]))["images"] or ()
     }
-    wanted = [
-        there.get(f"{PREFIX}{name}")
-        or {"name": f"{PREFIX}{name}"}
-        | {key: value.format(name=name) for key, value in new.items()}
-        for name in names
-    ]
-    others = [entry for name, entry in there.items() if not name.startswith(PREFIX)]
+    wanted = [there.get(name) or {"name": name, **members} for name, members in new.items()]
+    others = [entry for name, entry in there.items() if not name.startswith(prefix)]
     block = [f"{KEY}\n", *(line for entry in [*wanted, *others] for line in _entry(entry))]
     return "".join([*lines[:start], *block, *lines[end:]])
 

@@ -8,6 +8,7 @@ from typing import Final
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from devtools.workspace import Workspace
 from service_testing.declarations import Declaration
 
 TEMPLATES: Final = Path(__file__).parent / "templates"
@@ -66,17 +67,22 @@ def deployed(
     return found
 
 
-def rendered(services: Sequence[Deployed]) -> dict[PurePosixPath, str]:
-    """Return the text of every file that has a template, by its path from the root."""
+def rendered(services: Sequence[Deployed], names: Workspace) -> dict[PurePosixPath, str]:
+    """Return the text of every file that has a template, by its path from the root.
+
+    Args:
+        services: all of them.
+        names: what the workspace is called.
+    """
     found: dict[PurePosixPath, str] = {}
     for name in _templates().list_templates():
         template, path = _templates().get_template(name), PurePosixPath(name.removesuffix(SUFFIX))
         if EACH not in path.parts:
-            found[path] = template.render(services=services)
+            found[path] = template.render(services=services, workspace=names)
             continue
         for service in services:
             own = PurePosixPath(*(service.name if part == EACH else part for part in path.parts))
-            found[own] = template.render(service=service)
+            found[own] = template.render(service=service, workspace=names)
     return found
 
 
