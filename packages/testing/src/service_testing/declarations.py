@@ -7,7 +7,6 @@ import re
 import tomllib
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -61,7 +60,6 @@ class Declaration(BaseModel):
     needs: Mapping[str, str] = {}
 
 
-@cache
 def declarations(root: Path = ROOT) -> tuple[Declaration, ...]:
     """Return the services of a workspace, by port.
 

@@ -18,8 +18,9 @@ from joserfc.jwk import ECKey
 from service_platform.ids import new_id
 from service_testing.declarations import declarations
 
-AUDIENCES = tuple(each.name for each in declarations())
-DEFAULT_SCOPES = tuple(scope for each in declarations() for scope in each.scopes)
+_DECLARED = declarations()
+AUDIENCES = tuple(each.name for each in _DECLARED)
+DEFAULT_SCOPES = tuple(scope for each in _DECLARED for scope in each.scopes)
 
 
 class TestTokens:

@@ -13,8 +13,8 @@ KEY: Final = "images:"
 def with_images(text: str, new: Mapping[str, Mapping[str, str]], *, prefix: str, place: str) -> str:
     """Return a kustomization whose `images` have an entry for each of these and no other of ours.
 
-    The block of this key is written anew, where it is; an entry that is there keeps its members,
-    such as the digest of a release. Images of others stay.
+    An entry that is there keeps its members, such as the digest of a release. Images of others
+    stay. A list that is right stays as it is written.
 
     Args:
         text: of the kustomization.
@@ -39,6 +39,8 @@ def with_images(text: str, new: Mapping[str, Mapping[str, str]], *, prefix: str,
     }
     wanted = [there.get(name) or {"name": name, **members} for name, members in new.items()]
     others = [entry for name, entry in there.items() if not name.startswith(prefix)]
+    if [*wanted, *others] == list(there.values()):
+        return text
     block = [f"{KEY}\n", *(line for entry in [*wanted, *others] for line in _entry(entry))]
     return "".join([*lines[:start], *block, *lines[end:]])
 
