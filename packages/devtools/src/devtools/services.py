@@ -14,7 +14,7 @@ COLOURS: Final = ("cyan", "green", "magenta", "yellow", "blue", "bright_cyan", "
 """Of lines on a terminal, one service after the other."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Service:
     """A service as `./dev` knows it.
 
