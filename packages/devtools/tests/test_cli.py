@@ -43,7 +43,7 @@ def test_help_lists_every_command(system: System) -> None:
         (["up", "--workers=x"], 2, "Invalid value for '--workers': it must be a valid integer."),
         (["logs", "auht"], 2, "There is no service auht; did you mean auth?"),
         (["routes", "user"], 2, "There is no service user; did you mean users?"),
-        (["image", "nothing"], 2, "There is no service nothing. There are auth, items"),
+        (["image", "nothing"], 2, "There is no service nothing. There are users,"),
         (["migrate", "up", "itmes"], 2, "There is no service itmes; did you mean items?"),
         (["migrate", "new", "itmes", "x"], 2, "There is no service itmes; did you mean items?"),
         (["seed", "--items=501"], 2, "Invalid value for '--items'"),
