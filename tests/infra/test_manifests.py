@@ -21,6 +21,9 @@ from devtools.workspace import workspace
 from service_testing.declarations import declarations
 
 SERVICES = tuple(service_names())
+DECLARED = {each.name: each for each in declarations()}
+WORKERS = tuple(f"{name}-worker" for name in SERVICES if DECLARED[name].worker)
+WORKLOADS = (*SERVICES, *WORKERS)
 OVERLAYS = ("dev", "tilt", "production")
 Document = dict[str, Any]
 
@@ -56,7 +59,7 @@ def pods(rendered: Rendered) -> Iterator[tuple[str, Document]]:
 
 def service_pods(rendered: Rendered) -> Iterator[tuple[str, Document]]:
     for name, template in pods(rendered):
-        if template["metadata"]["labels"]["app.kubernetes.io/component"] == "service":
+        if template["metadata"]["labels"]["app.kubernetes.io/component"] in {"service", "worker"}:
             yield name, template["spec"]
 
 
@@ -69,8 +72,9 @@ def containers(pod: Document) -> list[Document]:
 
 def test_every_component_is_part_of_a_combination() -> None:
     listed = {name for choice in CHOICES for alternative in choice for name in alternative}
-    # The base includes service-defaults; test_telemetry.py combines telemetry with the others.
-    listed |= {*ALWAYS, "service-defaults", "telemetry"}
+    # The base includes service-defaults; test_telemetry.py combines telemetry with the others, and
+    # devtools' tests of what services declare have a worker to scale by its queue.
+    listed |= {*ALWAYS, "service-defaults", "telemetry", "queue-autoscaling"}
     assert listed == {
         path.parent.name for path in (K8S / "components").glob("*/kustomization.yaml")
     }
@@ -111,11 +115,11 @@ def test_a_kustomization_that_warns_is_refused(tmp_path: Path) -> None:
 
 
 def test_every_service_of_the_workspace_is_deployed(overlay: Rendered) -> None:
-    assert {name for name, _ in service_pods(overlay)} == set(SERVICES)
+    assert {name for name, _ in service_pods(overlay)} == set(WORKLOADS)
 
 
 def test_nothing_else_runs_but_data_and_telemetry(overlay: Rendered) -> None:
-    others = {name for name, _ in pods(overlay)} - set(SERVICES)
+    others = {name for name, _ in pods(overlay)} - set(WORKLOADS)
     in_the_cluster = {"postgres", "valkey", "jaeger"} if overlay.name != "production" else set()
     assert others == {"otel-collector"} | in_the_cluster
 
@@ -323,14 +327,19 @@ def edges(rendered: Rendered) -> set[tuple[str, str, str]]:
     return outgoing & incoming
 
 
-CALLS = {(by.name, called, "http") for by in declarations() for called in by.needs}
-TO_TELEMETRY = {(service, "otel-collector", "otlp-http") for service in SERVICES}
+CALLS = {
+    (name, called, "http")
+    for by in declarations()
+    for name in (by.name, *([f"{by.name}-worker"] if by.worker else []))
+    for called in by.needs
+}
+TO_TELEMETRY = {(name, "otel-collector", "otlp-http") for name in WORKLOADS}
 
 
 def test_the_edges_inside_the_cluster_are_the_real_ones(dev: Rendered) -> None:
     data = {
-        (service, server, port)
-        for service in SERVICES
+        (name, server, port)
+        for name in WORKLOADS
         for server, port in (("postgres", "postgres"), ("valkey", "valkey"))
     }
     traces = {*TO_TELEMETRY, ("otel-collector", "jaeger", "otlp-http")}
@@ -365,7 +374,7 @@ def test_only_who_looks_up_names_reaches_the_resolver(overlay: Rendered) -> None
         for name, template in pods(overlay)
         if selects(policy["podSelector"], template["metadata"]["labels"])
     }
-    assert chosen == {*SERVICES, "otel-collector"}
+    assert chosen == {*WORKLOADS, "otel-collector"}
 
 
 def routed(rendered: Rendered) -> dict[str, str]:
@@ -380,7 +389,6 @@ def routed(rendered: Rendered) -> dict[str, str]:
     return found
 
 
-DECLARED = {each.name: each for each in declarations()}
 PROBLEMS = {
     f"/problems/{slug}": service for service in SERVICES for slug in own_problems(ROOT, service)
 }

@@ -36,3 +36,13 @@ def root(tmp_path: Path) -> Path:
     (tmp_path / "services/wares").mkdir()
     (tmp_path / "services/wares/pyproject.toml").write_text(OTHER_SERVICE)
     return tmp_path
+
+
+@pytest.fixture
+def root_with_worker(root: Path) -> Path:
+    """The same, where the other service has jobs that call the internet."""
+    declaration = root / "services/wares/pyproject.toml"
+    table = "[tool.service]\n"
+    text = declaration.read_text().replace(table, f"{table}worker = true\ninternet = true\n")
+    declaration.write_text(text)
+    return root

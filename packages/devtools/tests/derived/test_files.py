@@ -1,5 +1,6 @@
 """A folder is added to a workspace, and everything else follows from what it declares."""
 
+import ipaddress
 import shutil
 import subprocess
 import sys
@@ -153,3 +154,73 @@ def test_the_platform_s_problems_are_known_whatever_else_is_imported() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "['profile-not-found']\n"
+
+
+@pytest.mark.parametrize("overlay", ["dev", "tilt", "production"])
+def test_a_service_with_jobs_has_a_worker_of_the_same_kind(
+    root_with_worker: Path, overlay: str
+) -> None:
+    files.write(root_with_worker)
+    rendered = render(root_with_worker / "infra/k8s/overlays" / overlay)
+    found = {
+        each["metadata"]["name"]: each["spec"]["template"]["spec"]
+        for each in rendered.documents
+        if each["kind"] == "Deployment"
+    }
+    service, worker = found["wares"], found["wares-worker"]
+    (of_service,), (of_worker,) = service["containers"], worker["containers"]
+    command = of_worker.pop("command")[-1]
+    assert "python -m service_platform.worker" in command
+    assert ("watchfiles" in command) == (overlay == "tilt")
+    assert worker.pop("serviceAccountName") == "wares-worker"
+    assert service.pop("serviceAccountName") == "wares"
+    names = {"wares": of_service, "wares-worker": of_worker}
+    for name, container in names.items():
+        for variable in container.get("env", []):
+            if isinstance(variable.get("value"), str):
+                variable["value"] = variable["value"].replace(name, "NAME")
+    assert worker == service
+
+
+def test_a_worker_may_call_the_internet_but_no_private_network(root_with_worker: Path) -> None:
+    files.write(root_with_worker)
+    policies = root_with_worker / "infra/k8s/components/network-policies/calls.yaml"
+    policy = named(policies, "wares-worker-to-internet")["spec"]
+    assert policy["podSelector"]["matchLabels"] == {"app.kubernetes.io/name": "wares-worker"}
+    (rule,) = policy["egress"]
+    assert rule["ports"] == [{"protocol": "TCP", "port": 443}]
+    v4, v6 = (each["ipBlock"] for each in rule["to"])
+    reachable = ipaddress.ip_network(v4["cidr"])
+    closed = [ipaddress.ip_network(each) for each in v4["except"]]
+    assert all(each.subnet_of(reachable) for each in closed)
+    for address in ("10.0.0.1", "169.254.169.254", "172.31.0.1", "192.168.1.1", "127.0.0.1"):
+        assert any(ipaddress.ip_address(address) in each for each in closed), address
+    assert ipaddress.ip_address("fd00::1") not in ipaddress.ip_network(v6["cidr"])
+
+
+def test_a_worker_is_scaled_by_its_queue_where_the_cluster_can(root_with_worker: Path) -> None:
+    files.write(root_with_worker)
+    overlay = root_with_worker / "infra/k8s/overlays/production/kustomization.yaml"
+    components = "  - ../../components/availability\n"
+    text = overlay.read_text()
+    assert components in text
+    overlay.write_text(
+        text.replace(components, f"{components}  - ../../components/queue-autoscaling\n")
+    )
+    scalers = {
+        each["metadata"]["name"]: each["spec"]["metrics"]
+        for each in render(overlay.parent).documents
+        if each["kind"] == "HorizontalPodAutoscaler"
+    }
+    (metric,) = scalers["wares-worker"]
+    assert metric["external"]["metric"]["name"] == "jobs_queued"
+    assert scalers["wares"][0]["type"] == "ContainerResource"
+
+
+def test_nothing_is_left_of_a_worker_that_is_gone(root_with_worker: Path) -> None:
+    files.write(root_with_worker)
+    declaration = root_with_worker / "services/wares/pyproject.toml"
+    declaration.write_text(declaration.read_text().replace("worker = true\n", ""))
+    files.write(root_with_worker)
+    assert not (root_with_worker / "infra/k8s/base/wares-worker").exists()
+    assert files.stale(root_with_worker) == []

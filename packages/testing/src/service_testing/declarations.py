@@ -45,6 +45,8 @@ class Declaration(BaseModel):
         publishes: streams of events that it sends.
         hears: streams of events that it reads.
         paths: beginnings of public paths, beside that of its API.
+        worker: whether it has jobs, which a process of its own runs.
+        internet: whether its worker calls addresses of the internet.
         needs: what it does without when another service is left out, by that service's name.
     """
 
@@ -57,6 +59,8 @@ class Declaration(BaseModel):
     publishes: tuple[Annotated[str, _matching(_stream, "orders")], ...] = ()
     hears: tuple[Annotated[str, _matching(_stream, "auth")], ...] = ()
     paths: tuple[Annotated[str, _matching(_path, "/.well-known")], ...] = ()
+    worker: bool = Field(False, strict=True)
+    internet: bool = Field(False, strict=True)
     needs: Mapping[str, str] = {}
 
 

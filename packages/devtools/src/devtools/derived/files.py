@@ -49,10 +49,10 @@ def _new_image(names: Workspace, overlay: str, service: str) -> dict[str, str]:
 
 
 def left_over(root: Path = ROOT) -> list[Path]:
-    """Return the folders of manifests whose service is gone."""
-    names = {each.name for each in declarations(root)}
+    """Return the folders of manifests whose service, or its worker, is gone."""
+    kept = {path.parent for path in wanted(root)}
     folders = [path.parent for path in (root / BASE).glob("*/kustomization.yaml")]
-    return sorted(folder for folder in folders if folder.name not in names)
+    return sorted(folder for folder in folders if folder not in kept)
 
 
 def own_problems(root: Path, service: str) -> list[str]:

@@ -1,6 +1,6 @@
 """Fills in the templates, each at the place where its file goes."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path, PurePosixPath
@@ -14,7 +14,9 @@ from service_testing.declarations import Declaration
 TEMPLATES: Final = Path(__file__).parent / "templates"
 SUFFIX: Final = ".j2"
 EACH: Final = "SERVICE"
-"""A part of a template's path that stands for the name of each service."""
+"""What stands for the name of each service in a template's path."""
+WORKER: Final = "-worker"
+"""Of the name of a Deployment, beside the service's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +29,8 @@ class Deployed:
         prefixes: beginnings of its public paths, that of its API first.
         problems: slugs of the problems that only this service documents.
         callers: names of the services that need it, sorted.
+        worker: whether a process of its own runs its jobs.
+        internet: whether that process calls addresses of the internet.
         component: a kustomize component of its own folder, as seen from its base; empty without.
     """
 
@@ -35,6 +39,8 @@ class Deployed:
     prefixes: tuple[str, ...]
     problems: tuple[str, ...]
     callers: tuple[str, ...]
+    worker: bool = False
+    internet: bool = False
     component: str = ""
 
 
@@ -60,11 +66,21 @@ def deployed(
                 scopes=each.scopes,
                 prefixes=(f"/api/v1/{each.name}", *each.paths),
                 problems=tuple(own),
-                callers=tuple(sorted(by.name for by in declarations if each.name in by.needs)),
+                callers=tuple(_callers(each.name, declarations)),
+                worker=each.worker,
+                internet=each.internet,
                 component=f"../../../../services/{each.name}/k8s" if has_component else "",
             )
         )
     return found
+
+
+def _callers(name: str, declarations: Sequence[Declaration]) -> Iterator[str]:
+    for each in sorted(declarations, key=lambda by: by.name):
+        if name in each.needs:
+            yield each.name
+            if each.worker:
+                yield f"{each.name}{WORKER}"
 
 
 def rendered(services: Sequence[Deployed], names: Workspace) -> dict[PurePosixPath, str]:
@@ -77,13 +93,25 @@ def rendered(services: Sequence[Deployed], names: Workspace) -> dict[PurePosixPa
     found: dict[PurePosixPath, str] = {}
     for name in _templates().list_templates():
         template, path = _templates().get_template(name), PurePosixPath(name.removesuffix(SUFFIX))
-        if EACH not in path.parts:
-            found[path] = template.render(services=services, workspace=names)
+        if EACH not in str(path):
+            found[path] = template.render(
+                services=services, workloads=list(_workloads(services)), workspace=names
+            )
             continue
+        of_worker = f"{EACH}{WORKER}" in path.parts
         for service in services:
-            own = PurePosixPath(*(service.name if part == EACH else part for part in path.parts))
-            found[own] = template.render(service=service, workspace=names)
+            if service.worker or not of_worker:
+                own = PurePosixPath(str(path).replace(EACH, service.name))
+                found[own] = template.render(service=service, workspace=names)
     return found
+
+
+def _workloads(services: Sequence[Deployed]) -> Iterator[str]:
+    """The names of all Deployments: services and workers."""
+    for service in services:
+        yield service.name
+        if service.worker:
+            yield f"{service.name}{WORKER}"
 
 
 @cache
