@@ -13,9 +13,12 @@ import pytest
 import yaml  # type: ignore[import-untyped]
 
 from devtools import manifests
+from devtools.derived.files import own_problems
 from devtools.image import service_names
 from devtools.manifests import ALWAYS, CHOICES, K8S, Rendered, render
+from devtools.project import ROOT
 from devtools.workspace import workspace
+from service_testing.declarations import declarations
 
 SERVICES = tuple(service_names())
 OVERLAYS = ("dev", "tilt", "production")
@@ -79,7 +82,7 @@ def test_every_overlay_is_valid_for_every_supported_kubernetes(overlay: Rendered
 
 
 def test_an_unknown_field_is_found(dev: Rendered) -> None:
-    broken = yaml.safe_load(yaml.safe_dump(named(dev, "Deployment", "items")))
+    broken = yaml.safe_load(yaml.safe_dump(named(dev, "Deployment", "users")))
     broken["spec"]["template"]["spec"]["containers"][0]["securityContexts"] = {}
     problems = list(manifests.validate([Rendered("broken", (broken,))]))
     assert len(problems) == len(manifests.KUBERNETES_VERSIONS)
@@ -320,7 +323,7 @@ def edges(rendered: Rendered) -> set[tuple[str, str, str]]:
     return outgoing & incoming
 
 
-TO_AUTH = {(service, "auth", "http") for service in SERVICES if service != "auth"}
+CALLS = {(by.name, called, "http") for by in declarations() for called in by.needs}
 TO_TELEMETRY = {(service, "otel-collector", "otlp-http") for service in SERVICES}
 
 
@@ -331,13 +334,13 @@ def test_the_edges_inside_the_cluster_are_the_real_ones(dev: Rendered) -> None:
         for server, port in (("postgres", "postgres"), ("valkey", "valkey"))
     }
     traces = {*TO_TELEMETRY, ("otel-collector", "jaeger", "otlp-http")}
-    assert edges(dev) == data | TO_AUTH | traces
+    assert edges(dev) == data | CALLS | traces
 
 
 def test_production_reaches_managed_servers_by_address_and_lets_in_gateway_and_metrics(
     production: Rendered,
 ) -> None:
-    assert edges(production) == TO_AUTH | TO_TELEMETRY
+    assert edges(production) == CALLS | TO_TELEMETRY
     data, traces = (
         named(production, "NetworkPolicy", policy)["spec"]["egress"]
         for policy in ("services-to-data", "telemetry-to-backend")
@@ -377,22 +380,20 @@ def routed(rendered: Rendered) -> dict[str, str]:
     return found
 
 
-PROBLEMS = {"/problems": "items"} | {
-    f"/problems/{slug}": service
-    for slug, service in {
-        "email-taken": "auth",
-        "last-admin": "auth",
-        "wrong-password": "auth",
-        "profile-not-found": "users",
-    }.items()
+DECLARED = {each.name: each for each in declarations()}
+PROBLEMS = {
+    f"/problems/{slug}": service for service in SERVICES for slug in own_problems(ROOT, service)
 }
-EDGE = {f"/api/v1/{service}": service for service in SERVICES} | {"/.well-known": "auth"} | PROBLEMS
+PREFIXES = {f"/api/v1/{service}": service for service in SERVICES} | {
+    path: service for service in SERVICES for path in DECLARED[service].paths
+}
+EDGE = PREFIXES | PROBLEMS
 
 
 def test_every_problem_can_be_opened_where_the_edge_leads() -> None:
     for service in SERVICES:
         for slug in problems_of(service):
-            leads_to = PROBLEMS.get(f"/problems/{slug}", PROBLEMS["/problems"])
+            leads_to = PROBLEMS.get(f"/problems/{slug}", PREFIXES["/problems"])
             assert slug in problems_of(leads_to), (slug, leads_to)
 
 

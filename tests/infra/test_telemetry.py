@@ -150,7 +150,7 @@ print(dict(OTELResourceDetector().detect().attributes))
 )
 def test_the_sdk_understands_the_variables(name: str, sampler: str) -> None:
     objects = objects_of(overlay(name))
-    variables = environment_of(objects, container_of(objects, "items"))
+    variables = environment_of(objects, container_of(objects, "users"))
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", SAYS_WHAT_THE_SDK_READ],
         env={key: value for key, value in variables.items() if key.startswith("OTEL_")},

@@ -87,6 +87,7 @@ def evaluate(
 
     module.add_callable("kustomize", kustomize)
     module.add_callable("decode_yaml_stream", lambda text: list(yaml.safe_load_all(text)))
+    module.add_callable("read_file", lambda path: (ROOT / path).read_text())
     module.add_callable("k8s_context", lambda: context)
     module.add_callable("_define", lambda *_, **__: None)
     module.add_callable("_parse", lambda: settings or {})
@@ -230,8 +231,8 @@ def test_tilt_up_leaves_the_journeys_to_a_button(tilt: Recorded) -> None:
 
 
 def test_a_named_resource_brings_what_it_needs() -> None:
-    recorded = evaluate(settings={"resources": ["items"]})
-    assert {"items", "postgres", "valkey", "otel-collector", "jaeger"} <= set(
+    recorded = evaluate(settings={"resources": ["users"]})
+    assert {"users", "postgres", "valkey", "otel-collector", "jaeger"} <= set(
         recorded["enabled"][0]["names"]
     )
 

@@ -19,10 +19,12 @@ from local_system import System, is_free
 
 from devtools.addresses import url_of
 from devtools.credentials import Credentials
-from devtools.services import ITEMS, SERVICES
+from devtools.services import SERVICES, service_named
 from service_testing.postgres import LocalPostgres
 from service_testing.services import CHEAP_HASHES
 from service_testing.valkey import LocalValkey
+
+ITEMS = service_named("items")
 
 
 def get(url: str) -> dict[str, object]:

@@ -9,8 +9,11 @@ from devtools.addresses import url_of, without_password
 from devtools.credentials import Credentials
 from devtools.databases import DatabaseSetupError, make
 from devtools.migrations import migrate, waiting
-from devtools.services import ITEMS, USERS
+from devtools.services import service_named
 from service_testing.postgres import LocalPostgres
+
+ITEMS = service_named("items")
+USERS = service_named("users")
 
 DROP_ALL = r"""
 SELECT format('DROP DATABASE %I WITH (FORCE)', datname) FROM pg_database WHERE oid >= 16384 \gexec

@@ -5,7 +5,10 @@ import pytest
 from devtools import logs
 from devtools.errors import UsageError
 from devtools.log_files import LogFile, by_time, stamped
-from devtools.services import ITEMS, USERS
+from devtools.services import service_named
+
+ITEMS = service_named("items")
+USERS = service_named("users")
 
 
 @pytest.fixture

@@ -15,8 +15,11 @@ from devtools import env_example, fix, openapi
 from devtools.check import Outcome
 from devtools.contract_check import stale
 from devtools.errors import CommandError
-from devtools.services import ITEMS, SERVICES, USERS, Service
+from devtools.services import SERVICES, Service, service_named
 from service_platform.errors import Problem
+
+ITEMS = service_named("items")
+USERS = service_named("users")
 
 DOCUMENTS: dict[str, dict[str, Any]] = {
     service.name: json.loads(openapi.path_of(service).read_text(encoding="utf-8"))

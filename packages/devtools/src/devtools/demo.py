@@ -7,13 +7,14 @@ import json
 import secrets
 import shutil
 import time
+from collections.abc import Mapping
 from typing import Any, Final
 
 from httpx2 import Client, HTTPError, Response
 from rich.text import Text
 
 from devtools.errors import CommandError
-from devtools.running_services import Addresses, running_services
+from devtools.running_services import running_services
 from devtools.terminal import Terminal
 
 PASSWORD: Final = "correct horse battery"  # noqa: S105 - of accounts made for this run
@@ -37,13 +38,13 @@ def demo() -> None:
     journey.summary()
 
 
-def _run(journey: "Journey", where: Addresses) -> None:
+def _run(journey: "Journey", where: Mapping[str, str]) -> None:
     run = secrets.token_hex(4)
-    items, auth = f"{where.items}/api/v1/items", f"{where.auth}/api/v1/auth"
+    items, auth = f"{where['items']}/api/v1/items", f"{where['auth']}/api/v1/auth"
     ada = _register(journey, auth, f"ada-{run}@example.com", "Ada")
     journey.step(
         "The profile is there at once, in another service",
-        "GET", f"{where.users}/api/v1/users/me", 200, "the name that auth was told",
+        "GET", f"{where['users']}/api/v1/users/me", 200, "the name that auth was told",
         token=ada,
     )  # fmt: skip
     lamp = {"name": "Lamp", "price": 19.5, "tags": ["home"]}

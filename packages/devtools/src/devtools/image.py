@@ -10,6 +10,7 @@ import typer
 
 from devtools.errors import CommandError, no_such
 from devtools.project import ROOT
+from devtools.services import SERVICES
 from devtools.workspace import workspace
 
 
@@ -41,8 +42,8 @@ def image(
 
 
 def service_names() -> list[str]:
-    """The folders of `services/`."""
-    return sorted(path.parent.name for path in (ROOT / "services").glob("*/pyproject.toml"))
+    """The names of all services."""
+    return [service.name for service in SERVICES]
 
 
 def docker_command() -> str | None:

@@ -1,11 +1,10 @@
 """Finds the services that answer: those of the local system, or those that variables name."""
 
 import os
-from dataclasses import dataclass
 
 from devtools import state
 from devtools.errors import CommandError
-from devtools.services import AUTH, ITEMS, USERS, Service
+from devtools.services import SERVICES
 from devtools.state import State
 
 
@@ -15,36 +14,25 @@ class NotRunningError(CommandError):
     exit_status = 3
 
 
-@dataclass(frozen=True, slots=True)
-class Addresses:
-    """Where the services answer."""
+def running_services() -> tuple[dict[str, str], bool]:
+    """Where the services are, by name, and whether that is the local system.
 
-    auth: str
-    items: str
-    users: str
-
-
-def running_services() -> tuple[Addresses, bool]:
-    """Where the services are, and whether that is the local system.
-
-    AUTH_URL, ITEMS_URL and USERS_URL name a system elsewhere.
+    A variable for each service, such as AUTH_URL, names a system elsewhere.
 
     Raises:
-        NotRunningError: nothing is named and nothing runs here.
+        NotRunningError: not all are named and one does not run here.
     """
-    named = {
-        service: os.environ.get(f"{service.name.upper()}_URL") for service in (AUTH, ITEMS, USERS)
-    }
+    named = {each.name: os.environ.get(f"{each.name.upper()}_URL") for each in SERVICES}
     if all(named.values()):
-        return Addresses(*(str(url).rstrip("/") for url in named.values())), False
+        return {name: str(url).rstrip("/") for name, url in named.items()}, False
     found = running_system()
 
-    def local(service: Service) -> str:
-        if service.name not in found.services:
-            raise NotRunningError(f"{service.name} does not run; start all services with ./dev up.")
-        return f"http://localhost:{found.services[service.name].port}"
+    def local(name: str) -> str:
+        if name not in found.services:
+            raise NotRunningError(f"{name} does not run; start all services with ./dev up.")
+        return f"http://localhost:{found.services[name].port}"
 
-    return Addresses(*(named[service] or local(service) for service in named)), True
+    return {name: url or local(name) for name, url in named.items()}, True
 
 
 def running_system() -> State:

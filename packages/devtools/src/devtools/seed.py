@@ -4,7 +4,7 @@ import asyncio
 import random
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Annotated, Any, Final
 
@@ -16,7 +16,7 @@ from rich.table import Table
 from devtools.errors import CommandError
 from devtools.forward import dev_system
 from devtools.project import ROOT
-from devtools.running_services import Addresses, running_services
+from devtools.running_services import running_services
 from devtools.services import AUTH
 from devtools.terminal import Terminal
 
@@ -67,7 +67,7 @@ def seed(
         )
 
 
-async def _fill(where: Addresses, terminal: Terminal, each: int) -> int:
+async def _fill(where: Mapping[str, str], terminal: Terminal, each: int) -> int:
     """Register everybody and make their items; how many items are new."""
     bar = Progress(
         TextColumn("  {task.description:<8}"), BarColumn(40), MofNCompleteColumn(),
@@ -87,7 +87,7 @@ async def _fill(where: Addresses, terminal: Terminal, each: int) -> int:
                 await _register(client, where, login, name)
                 token = await _login(client, where, login)
                 # The profile is made on the first visit, as it would be for a person.
-                await _call(client, "GET", f"{where.users}/api/v1/users/me", token)
+                await _call(client, "GET", f"{where['users']}/api/v1/users/me", token)
                 bar.advance(accounts)
                 missing = await _missing(client, where, token, _wares(number, each))
                 bar.advance(progress, each - len(missing))
@@ -98,7 +98,7 @@ async def _fill(where: Addresses, terminal: Terminal, each: int) -> int:
 
             async def create(token: str, ware: dict[str, Any]) -> None:
                 async with gate:
-                    await _call(client, "POST", f"{where.items}/api/v1/items", token, json=ware)
+                    await _call(client, "POST", f"{where['items']}/api/v1/items", token, json=ware)
                 bar.advance(progress)
 
             try:
@@ -124,28 +124,28 @@ async def _client() -> AsyncIterator[AsyncClient]:
         yield client
 
 
-async def _register(client: AsyncClient, where: Addresses, login: str, name: str) -> None:
+async def _register(client: AsyncClient, where: Mapping[str, str], login: str, name: str) -> None:
     account = {"email": _email(login), "password": PASSWORD, "full_name": name}
-    url = f"{where.auth}/api/v1/auth/register"
+    url = f"{where['auth']}/api/v1/auth/register"
     await _call(client, "POST", url, "", json=account, accept=(201, 409))
 
 
-async def _login(client: AsyncClient, where: Addresses, login: str) -> str:
+async def _login(client: AsyncClient, where: Mapping[str, str], login: str) -> str:
     form = {"grant_type": "password", "username": _email(login), "password": PASSWORD}
-    url = f"{where.auth}/api/v1/auth/token"
+    url = f"{where['auth']}/api/v1/auth/token"
     answer = await _call(client, "POST", url, "", data=form)
     return str(answer.json()["access_token"])
 
 
 async def _missing(
-    client: AsyncClient, where: Addresses, token: str, wares: Sequence[dict[str, Any]]
+    client: AsyncClient, where: Mapping[str, str], token: str, wares: Sequence[dict[str, Any]]
 ) -> list[dict[str, Any]]:
     """Those that this person does not have yet, by name."""
     names: set[str] = set()
     cursor: str | None = None
     while True:
         query = {"limit": str(PAGE), "tag": TAG} | ({"cursor": cursor} if cursor else {})
-        answer = await _call(client, "GET", f"{where.items}/api/v1/items", token, params=query)
+        answer = await _call(client, "GET", f"{where['items']}/api/v1/items", token, params=query)
         page = answer.json()
         names |= {item["name"] for item in page["items"]}
         cursor = page["next_cursor"]

@@ -5,9 +5,11 @@ import pytest
 from devtools.addresses import without_user
 from devtools.environment import environment_of
 from devtools.errors import UsageError
-from devtools.services import ITEMS
+from devtools.services import service_named
 from devtools.state import State
 from devtools.telemetry.exporting import checked_url
+
+ITEMS = service_named("items")
 
 ENDPOINT = "http://127.0.0.1:4318"
 
