@@ -5,6 +5,7 @@ A release has names that this workspace has changed, services that it has remove
 and in the next one alike, git sees no difference in it and no conflict.
 """
 
+import re
 import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -26,6 +27,9 @@ KEPT: Final = (
 )
 """Files of which a release has only its own copy; most are written anew by `./dev fix`."""
 BASE: Final = "infra/k8s/base"
+OVERLAYS: Final = "infra/k8s/overlays/*/kustomization.yaml"
+_IMAGES: Final = re.compile(r"^images:\n(?:[ -].*\n)*", re.MULTILINE)
+"""A list by which services are deployed: this workspace's services, by its releases' digests."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,19 +81,27 @@ class Tree:
             gone: services that it has removed.
             written: paths of files that `./dev fix` writes.
         """
-        entries = {path: each for path, each in self.entries.items() if not belongs(path, gone)}
-        changed = Tree(self._git, entries)._renamed(here)
+        left = {path: each for path, each in self.entries.items() if not belongs(path, gone)}
+        found = {**left, **Tree(self._git, left).renamed_entries(here)}
         for path in written | {path for path in here.entries if _kept(path)}:
-            changed.pop(path, None)
+            found.pop(path, None)
             if path in here.entries:
-                changed[path] = here.entries[path]
-        return Tree(self._git, changed)
+                found[path] = here.entries[path]
+        return Tree(self._git, found)
 
-    def _renamed(self, here: "Tree") -> dict[str, Entry]:
+    def renamed_entries(self, here: "Tree") -> dict[str, Entry]:
+        """Return the files that have a name, with the names of this workspace.
+
+        Args:
+            here: the tree of this workspace.
+        """
         files = {path: self.text(path) for path in self.entries if names.is_place(path)}
         old, new = read(files[names.DECLARATION]), read(here.text(names.DECLARATION))
-        found = dict(self.entries)
-        for path, text in names.renamed(files, old, new).items():
+        changed = {**files, **names.renamed(files, old, new)}
+        found = {}
+        for path, text in changed.items():
+            if PurePosixPath(path).match(OVERLAYS) and path in here.entries:
+                text = _with_images_of(here.text(path), text)  # noqa: PLW2901
             written = self._git.output("hash-object", "-w", "--stdin", given=text.encode())
             found[path] = Entry(self.entries[path].mode, written.decode().strip())
         return found
@@ -104,6 +116,12 @@ class Tree:
             index = {"GIT_INDEX_FILE": str(Path(folder) / "index")}
             self._git.output("update-index", "-z", "--index-info", given=lines, environment=index)
             return self._git.output("write-tree", environment=index).decode().strip()
+
+
+def _with_images_of(own: str, text: str) -> str:
+    found = _IMAGES.search(own)
+    block = found[0] if found else ""
+    return _IMAGES.sub(lambda _: block, text, count=1)
 
 
 def belongs(path: str, services: set[str]) -> bool:
