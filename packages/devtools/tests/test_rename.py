@@ -95,7 +95,7 @@ def test_a_declaration_in_another_form_is_refused() -> None:
 def test_a_file_without_the_name_is_told_and_nothing_is_changed(files: dict[str, str]) -> None:
     changed = {**files, "Tiltfile": files["Tiltfile"].replace("WORKSPACE = ", "NAME = ")}
     with pytest.raises(
-        CommandError, match="Tiltfile should have services .* so nothing was changed"
+        CommandError, match=r"Tiltfile should have services .* so nothing was changed"
     ):
         renamed(changed, workspace(), ACME)
 
