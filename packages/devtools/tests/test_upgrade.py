@@ -69,7 +69,7 @@ class OrdersSettings(PlatformSettings):
 
 @dataclass
 class Repositories:
-    """The platform's repository with two releases, and a company's workspace made from the first."""
+    """The platform's, which has two releases, and a company's, made from the first of them."""
 
     upstream: Path
     company: WorkspaceCopy

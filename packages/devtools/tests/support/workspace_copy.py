@@ -29,9 +29,9 @@ class WorkspaceCopy:
 
     @classmethod
     def of_checkout(cls, folder: Path) -> "WorkspaceCopy":
-        """Copy the files of this checkout that git would have, and commit them."""
+        """Copy the files of this checkout that git would have, without tests, and commit them."""
         for path in Git(ROOT).paths("ls-files", "-z", "--cached", "--others", "--exclude-standard"):
-            if (ROOT / path).is_file():
+            if (ROOT / path).is_file() and "tests" not in Path(path).parts:
                 (folder / path).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy2(ROOT / path, folder / path, follow_symlinks=False)
         return cls.begun(folder)
