@@ -1,6 +1,6 @@
 """Where the workspace's title, name and domain stand in files that are kept by hand.
 
-Everything else reads them from `[tool.workspace]`; these files cannot.
+Everything else reads them from `[tool.workspace]`, or is made from it by `./dev fix`.
 """
 
 import re
@@ -58,11 +58,6 @@ PLACES: Final = (
     Place(".devcontainer/devcontainer.json", (Text('"name": "{title}"'),)),
     Place("Tiltfile", (Text("WORKSPACE = '{name}'", "^", _LINE_END),)),
     Place(
-        f"{K8S}/base/kustomization.yaml",
-        (Text("app.kubernetes.io/part-of: {name}", after=_LINE_END),),
-    ),
-    Place(f"{K8S}/base/*/deployment.yaml", (Text("image: {name}/"),)),
-    Place(
         f"{K8S}/overlays/dev/kustomization.yaml",
         (Text("namespace: {name}-dev", "^", _LINE_END), _IMAGE, Text("images {name}/")),
     ),
@@ -78,10 +73,6 @@ PLACES: Final = (
         ),
     ),
     Place(f"{K8S}/components/gateway/gateway.yaml", (Text("hostname: api.{domain}", after="$"),)),
-    Place(
-        f"{K8S}/components/ingress/ingress.yaml",
-        (Text("host: api.{domain}", after=_LINE_END), Text("hosts: [api.{domain}]")),
-    ),
     Place(
         f"{K8S}/components/monitoring/kustomization.yaml",
         (Text("name: {name}-dashboard", after=_LINE_END), Text("{name}.json=dashboard.json")),

@@ -42,6 +42,12 @@ def wanted(root: Path = ROOT) -> dict[Path, str]:
     return found
 
 
+def rendered_paths(root: Path = ROOT) -> list[Path]:
+    """Return the paths of the files that nobody writes by hand."""
+    declared, names = declarations(root), read((root / "pyproject.toml").read_text("utf-8"))
+    return [root / path for path in rendered(deployed(declared, {}, root), names)]
+
+
 def _new_image(names: Workspace, overlay: str, service: str) -> dict[str, str]:
     if overlay == "dev":
         return {"newTag": "dev"}
