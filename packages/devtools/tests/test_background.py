@@ -15,6 +15,7 @@ from pathlib import Path
 import asyncpg
 import pytest
 from dotenv import dotenv_values
+from journeys import OF_SERVICES, journeys, require_answers
 from local_system import System, is_free
 
 from devtools.addresses import url_of
@@ -127,6 +128,19 @@ def test_the_demo_can_be_run_again_and_again(system: System, up: str) -> None:
         assert [title for title in titles if title not in done.stdout] == []
         assert done.stdout.count("expected 412: stale") == 1 + len(changes)
         assert "correct horse battery" not in done.stdout
+
+
+def test_the_commands_of_the_readmes_answer_what_they_say(system: System, up: str) -> None:
+    parts = journeys()
+    assert len(parts) == 1 + len(OF_SERVICES)
+    # In one shell: those of a service go on where those of README end.
+    commands = "".join(commands for commands, _ in parts)
+    done = subprocess.run(
+        ["/bin/sh", "-eu", "-c", commands.replace(":8000/", f":{8000 + system.offset}/")],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
+    require_answers("".join(answers for _, answers in parts), done.stdout)
 
 
 def test_psql_opens_the_database_of_a_service_as_its_role(system: System, up: str) -> None:
