@@ -15,9 +15,11 @@ from pathlib import Path
 import asyncpg
 import pytest
 from dotenv import dotenv_values
+from journeys import OF_SERVICES, journeys, require_answers
 from local_system import System, is_free
 
 from devtools.addresses import url_of
+from devtools.api_collections import collections_to_fill
 from devtools.credentials import Credentials
 from devtools.services import SERVICES, service_named
 from service_testing.postgres import LocalPostgres
@@ -108,21 +110,39 @@ def test_operators_commands_work_on_it(system: System, up: str) -> None:
 
 
 def test_seeding_twice_makes_nothing_twice(system: System, up: str) -> None:
-    first = system.dev("seed", "--items", "3")
-    assert first.returncode == 0, first.stdout + first.stderr
-    assert "36 items made" in first.stdout
-    second = system.dev("seed", "--items", "3")
-    assert "0 items made, 36 wanted in all" in second.stdout
+    names = [each.name for found in collections_to_fill().values() for each in found]
+    first = system.dev("seed", "--rows", "3")
+    assert first.returncode == 0, first.said
+    assert [name for name in names if f"36 {name} made" not in first.stdout] == []
+    second = system.dev("seed", "--rows", "3")
+    assert [name for name in names if f"0 {name} made, 36 wanted" not in second.stdout] == []
     assert "admin@demo.example.com" in second.stdout
 
 
 def test_the_demo_can_be_run_again_and_again(system: System, up: str) -> None:
+    collections = [each for found in collections_to_fill().values() for each in found]
+    titles = [each.create.title for each in collections]
+    changes = [each for each in collections if "change" in each.further]
     for _ in range(2):
         done = system.dev("demo")
         assert done.returncode == 0, done.said
-        assert "13 requests, all as expected" in done.stdout
-        assert "expected 412: stale" in done.stdout
+        assert "requests, all as expected" in done.stdout
+        assert [title for title in titles if title not in done.stdout] == []
+        assert done.stdout.count("expected 412: stale") == 1 + len(changes)
         assert "correct horse battery" not in done.stdout
+
+
+def test_the_commands_of_the_readmes_answer_what_they_say(system: System, up: str) -> None:
+    parts = journeys()
+    assert len(parts) == 1 + len(OF_SERVICES)
+    # In one shell: those of a service go on where those of README end.
+    commands = "".join(commands for commands, _ in parts)
+    done = subprocess.run(
+        ["/bin/sh", "-eu", "-c", commands.replace(":8000/", f":{8000 + system.offset}/")],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
+    require_answers("".join(answers for _, answers in parts), done.stdout)
 
 
 def test_psql_opens_the_database_of_a_service_as_its_role(system: System, up: str) -> None:

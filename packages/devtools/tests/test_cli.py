@@ -46,7 +46,7 @@ def test_help_lists_every_command(system: System) -> None:
         (["image", "nothing"], 2, "There is no service nothing. There are users,"),
         (["migrate", "up", "itmes"], 2, "There is no service itmes; did you mean items?"),
         (["migrate", "new", "itmes", "x"], 2, "There is no service itmes; did you mean items?"),
-        (["seed", "--items=501"], 2, "Invalid value for '--items'"),
+        (["seed", "--rows=501"], 2, "Invalid value for '--rows'"),
         (["test", "nosuch.py"], 4, "There is no such file or folder: nosuch.py."),
         (["test", "-x", "tests/e2e", "test_cil.py"], 4, "mean packages/devtools/tests/test_cli.py"),
     ],

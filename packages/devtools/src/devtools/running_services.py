@@ -1,6 +1,7 @@
 """Finds the services that answer: those of the local system, or those that variables name."""
 
 import os
+from collections.abc import Mapping
 
 from devtools import state
 from devtools.errors import CommandError
@@ -14,17 +15,21 @@ class NotRunningError(CommandError):
     exit_status = 3
 
 
-def running_services() -> tuple[dict[str, str], bool]:
-    """Where the services are, by name, and whether that is the local system.
+def running_services() -> tuple[Mapping[str, str], bool]:
+    """Where each service answers, by its name, and whether that is the local system.
 
-    A variable for each service, such as AUTH_URL, names a system elsewhere.
+    USERS_URL and its like, one for each service, name a system elsewhere.
 
     Raises:
-        NotRunningError: not all are named and one does not run here.
+        NotRunningError: not all are named, and what is missing does not run here.
     """
-    named = {each.name: os.environ.get(f"{each.name.upper()}_URL") for each in SERVICES}
-    if all(named.values()):
-        return {name: str(url).rstrip("/") for name, url in named.items()}, False
+    named = {
+        service.name: url.rstrip("/")
+        for service in SERVICES
+        if (url := os.environ.get(f"{service.name.upper()}_URL"))
+    }
+    if len(named) == len(SERVICES):
+        return named, False
     found = running_system()
 
     def local(name: str) -> str:
@@ -32,7 +37,7 @@ def running_services() -> tuple[dict[str, str], bool]:
             raise NotRunningError(f"{name} does not run; start all services with ./dev up.")
         return f"http://localhost:{found.services[name].port}"
 
-    return {name: url or local(name) for name, url in named.items()}, True
+    return {each.name: named.get(each.name) or local(each.name) for each in SERVICES}, True
 
 
 def running_system() -> State:
