@@ -4,18 +4,14 @@ import pytest
 
 from devtools.project import ROOT
 from devtools.service_tables import BEGIN, END, HEAD, TableError, tables
-from devtools.services import SERVICES, Service
+from service_testing.declarations import Declaration, declarations
 
-ORDERS = Service("orders", 8007, "green")
+ORDERS = Declaration(name="orders", description="Orders | lines of \\1 thing", port=8007)
 
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
     (tmp_path / "docs" / "deep").mkdir(parents=True)
-    (tmp_path / "services" / "orders").mkdir(parents=True)
-    (tmp_path / "services" / "orders" / "pyproject.toml").write_text(
-        '[project]\nname = "orders-service"\ndescription = "Orders | lines of \\\\1 thing"\n'
-    )
     return tmp_path
 
 
@@ -42,6 +38,6 @@ def test_a_table_without_an_end_is_refused(root: Path, text: str) -> None:
 
 
 def test_the_tables_of_this_workspace_are_right() -> None:
-    written = tables(SERVICES)
+    written = tables(declarations(ROOT))
     assert ROOT / "README.md" in written
     assert [path for path, text in written.items() if path.read_text("utf-8") != text] == []

@@ -5,14 +5,13 @@ of the root or of `docs`.
 """
 
 import re
-import tomllib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
 from devtools.errors import CommandError
 from devtools.project import ROOT
-from devtools.services import Service
+from service_testing.declarations import Declaration
 
 BEGIN: Final = "<!-- services -->"
 END: Final = "<!-- /services -->"
@@ -29,7 +28,7 @@ class TableError(CommandError):
     """The place of a table cannot be found; the message says in which file."""
 
 
-def tables(services: Sequence[Service], root: Path = ROOT) -> dict[Path, str]:
+def tables(services: Sequence[Declaration], root: Path = ROOT) -> dict[Path, str]:
     """Make the text of every Markdown file that has a table of services.
 
     Raises:
@@ -47,28 +46,22 @@ def tables(services: Sequence[Service], root: Path = ROOT) -> dict[Path, str]:
     return texts
 
 
-def table_of(services: Sequence[Service], folder: Path, root: Path = ROOT) -> str:
+def table_of(services: Sequence[Declaration], folder: Path, root: Path = ROOT) -> str:
     """Make the table, with links for a file of a folder."""
     to_root = "../" * len(folder.relative_to(root).parts)
-    return HEAD + "".join(_row(service, root, to_root) for service in services)
+    return HEAD + "".join(_row(service, to_root) for service in services)
 
 
-def _row(service: Service, root: Path, to_root: str) -> str:
+def _row(service: Declaration, to_root: str) -> str:
     url = f"http://localhost:{service.port}"
     document = f"{to_root}docs/api/{service.name}.json"
     cells = (
         f"[{service.name}]({to_root}services/{service.name})",
-        description_of(service, root).replace("|", "\\|"),
+        service.description.replace("|", "\\|"),
         url,
         f"{url}/docs, [OpenAPI]({document})",
     )
     return f"| {' | '.join(cells)} |\n"
-
-
-def description_of(service: Service, root: Path = ROOT) -> str:
-    """What a service says of itself in its `pyproject.toml`."""
-    file = root / "services" / service.name / "pyproject.toml"
-    return str(tomllib.loads(file.read_text(encoding="utf-8"))["project"]["description"])
 
 
 def _markdown_files(root: Path) -> Iterator[Path]:

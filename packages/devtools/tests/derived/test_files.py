@@ -190,8 +190,8 @@ def test_a_worker_may_call_the_internet_but_no_private_network(root_with_worker:
     (rule,) = policy["egress"]
     assert rule["ports"] == [{"protocol": "TCP", "port": 443}]
     v4, v6 = (each["ipBlock"] for each in rule["to"])
-    reachable = ipaddress.ip_network(v4["cidr"])
-    closed = [ipaddress.ip_network(each) for each in v4["except"]]
+    reachable = ipaddress.IPv4Network(v4["cidr"])
+    closed = [ipaddress.IPv4Network(each) for each in v4["except"]]
     assert all(each.subnet_of(reachable) for each in closed)
     for address in ("10.0.0.1", "169.254.169.254", "172.31.0.1", "192.168.1.1", "127.0.0.1"):
         assert any(ipaddress.ip_address(address) in each for each in closed), address
