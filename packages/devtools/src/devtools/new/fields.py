@@ -113,7 +113,6 @@ KINDS: Final = {
         refused=(0, "2026-02-30", "0001-01-01", "2026-11-30T00:00:00Z"),
         last="'infinity'",
         order_column="sa.Date()",
-        note=", a date",
         is_sorted=True,
         is_filter=True,
     ),
@@ -131,7 +130,6 @@ KINDS: Final = {
         refused=(0, "2026-11-30", "2026-11-30T12:00:00", "0001-01-01T00:00:00+14:00"),
         last="'infinity'",
         order_column="sa.DateTime(timezone=True)",
-        note=", a time with its zone",
         is_sorted=True,
     ),
     "UUID": Kind(
@@ -260,10 +258,16 @@ class EntityField:
         Args:
             word: what one entity is called.
         """
+        said, _, last = self.words.rpartition(" ")
         if self.kind is KINDS["bool"]:
-            said = self.words.removeprefix("is ")
-            return f"Whether it {said}." if said.startswith("has ") else f"Whether it is {said}."
-        return f"The {self.words} of the {word}{self.kind.note}."
+            whether = self.words.removeprefix("is ")
+            return f"Whether it {'' if whether.startswith('has ') else 'is '}{whether}."
+        if said and last in {"at", "on"}:
+            return f"When it was {said}."
+        if said and last == "id":
+            return f"The `id` of its {said}."
+        date = " date" if self.kind is KINDS["date"] and last != "date" else ""
+        return f"The {self.words}{date} of the {word}{self.kind.note}."
 
 
 def read_field(text: str) -> EntityField:

@@ -21,7 +21,7 @@ from service_platform.database.search import tsvector_of
 
 TEMPLATES: Final = Path(__file__).parent / "templates"
 FIRST_PORT: Final = 8001
-WIDTH: Final = 80
+WIDTH: Final = 68
 """Of a piece of text that is too long for one line."""
 
 ROWS: Final = (1, 2, 0, 3)
@@ -143,7 +143,6 @@ def _render(template: str, folder: Path, values: Mapping[str, Any]) -> None:
 def _values(entity: Entity) -> dict[str, Any]:
     """Everything that the templates name."""
     noun, fields = entity.noun, entity.fields
-    new = {field.name: field.kind.values[0] for field in fields}
     changed = next(field for field in fields if not field.is_list)
     filters = [field for field in fields if field.is_filter]
     texts = [field for field in fields if field.kind.is_text]
@@ -171,7 +170,8 @@ def _values(entity: Entity) -> dict[str, Any]:
         "search_description": _search_description(texts),
         "search_sql": _search_sql(texts),
         "update_doc": _update_doc(entity),
-        "new": new,
+        "new": {field.name: field.kind.values[0] for field in fields},
+        "shown": {field.name: field.kind.values[1] for field in fields},
         "least": {field.name: field.kind.values[0] for field in fields if field.required},
         "omitted": {
             field.name: [] if field.is_list else None for field in fields if not field.required
@@ -182,6 +182,7 @@ def _values(entity: Entity) -> dict[str, Any]:
         "filter_cases": _filter_cases(filters),
         "python": _python,
         "literal": _literal,
+        "in_parentheses": _in_parentheses,
         "examples": _examples,
         "docstring": _docstring,
     }
@@ -189,11 +190,10 @@ def _values(entity: Entity) -> dict[str, Any]:
 
 def _rows(fields: tuple[EntityField, ...]) -> list[dict[str, Any]]:
     """The rows of the tests of lists; the last has only what it must."""
-    rows = [
+    return [
         {field.name: field.kind.values[place] for field in fields if place < 3 or field.required}
         for place in ROWS
     ]
-    return rows
 
 
 def _filter_cases(filters: list[EntityField]) -> list[tuple[dict[str, Any], set[int]]]:
@@ -206,7 +206,9 @@ def _filter_cases(filters: list[EntityField]) -> list[tuple[dict[str, Any], set[
             if place < 3 or field.required
         }
         if field.is_list:
-            cases.append(({field.name: "home"}, {row for row, tags in has.items() if "home" in tags}))
+            cases.append(
+                ({field.name: "home"}, {row for row, tags in has.items() if "home" in tags})
+            )
             both = {row for row, tags in has.items() if {"home", "light"} <= set(tags)}
             cases.append(({field.name: ["Home ", "light"]}, both))
         else:
@@ -255,7 +257,13 @@ def _python(value: Any) -> str:
 
 def _literal(text: str) -> str:
     """A text as Python writes it, in several pieces where it is long."""
-    return repr(text) if len(text) <= WIDTH - 30 else f"({_pieces(text)})"
+    return repr(text) if len(text) <= WIDTH else _pieces(text)
+
+
+def _in_parentheses(text: str) -> str:
+    """The same, where pieces need parentheses around them."""
+    literal = _literal(text)
+    return f"({literal})" if "\n" in literal else literal
 
 
 def _pieces(text: str) -> str:
