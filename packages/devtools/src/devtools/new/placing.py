@@ -74,23 +74,30 @@ def tidy(paths: Iterable[Path], root: Path) -> None:
     Raises:
         CommandError: something remains that ruff finds.
     """
-    ruff, names = (sys.executable, "-m", "ruff"), [str(path) for path in paths]
-    for command in (("check", "--fix", "--quiet"), ("format", "--quiet"), ("check", "--quiet")):
-        done = subprocess.run(  # noqa: S603 - our own tool
-            [*ruff, *command, *names], cwd=root, capture_output=True, text=True, check=False
-        )
-    if done.returncode:
-        raise CommandError(f"ruff is not content with what was made: {done.stdout.strip()}")
+    names = [str(path) for path in paths]
+    for command in (("check", "--fix-only", "--quiet"), ("format", "--quiet")):
+        _ruff(*command, *names, root=root)
+    remaining = _ruff("check", "--quiet", *names, root=root)
+    if remaining:
+        raise CommandError(f"ruff is not content with what was made: {remaining}")
+
+
+def _ruff(*arguments: str, root: Path) -> str:
+    """Run ruff and return what it found."""
+    command = [sys.executable, "-m", "ruff", *arguments]
+    done = subprocess.run(  # noqa: S603 - our own tool
+        command, cwd=root, capture_output=True, text=True, check=False
+    )
+    return (done.stdout + done.stderr).strip()
 
 
 def _added(file: Path, behind: str, what: str) -> str:
     """The text of a file with something behind a place that it has exactly once."""
     text = file.read_text("utf-8") if file.is_file() else ""
     if text.count(behind) != 1:
-        service = file.relative_to(file.parents[2 if file.name != "env.py" else 3]).parts[0]
         raise UsageError(
-            f"An entity is registered behind {behind.strip()!r}, which {file.name} of {service}"
-            " does not have exactly once; add the entity by hand."
+            f"An entity cannot be registered: {behind.strip()} is not exactly once in {file}; write"
+            " it by hand, as another service has it."
         )
     return text.replace(behind, behind + what)
 

@@ -205,16 +205,20 @@ def _filter_cases(filters: list[EntityField]) -> list[tuple[dict[str, Any], set[
             for row, place in enumerate(ROWS)
             if place < 3 or field.required
         }
-        if field.is_list:
-            cases.append(
-                ({field.name: "home"}, {row for row, tags in has.items() if "home" in tags})
-            )
-            both = {row for row, tags in has.items() if {"home", "light"} <= set(tags)}
-            cases.append(({field.name: ["Home ", "light"]}, both))
-        else:
-            for asked in (has[0], has[1]):
-                cases.append(({field.name: asked}, {row for row in has if has[row] == asked}))
+        asked: list[Any] = ["home", ["Home ", "light"]] if field.is_list else [has[0], has[1]]
+        cases += [
+            ({field.name: each}, {row for row, value in has.items() if _matches(value, each)})
+            for each in asked
+        ]
     return cases
+
+
+def _matches(value: Any, asked: Any) -> bool:
+    """Whether a list that is asked for a value has a row with this one."""
+    if not isinstance(value, list):
+        return bool(value == asked)
+    tags = asked if isinstance(asked, list) else [asked]
+    return {tag.strip().lower() for tag in tags} <= set(value)
 
 
 def _search_description(texts: list[EntityField]) -> str:
