@@ -2,7 +2,7 @@
 
     .venv/bin/python docs/images/record.py [dev-up | dev-trace]
 
-It runs `./dev up`, `./dev demo` and a headless Chromium, and needs the ports 8001 to 8003.
+It runs `./dev up`, `./dev demo` and a headless Chromium, and needs the ports of the services.
 `dev-up` is both pictures of the README, `dev-trace` the other one; all of them when none is named.
 """
 
@@ -37,12 +37,13 @@ COLUMNS: Final = 100
 LINES_AFTER_READY: Final = 12
 START_SECONDS: Final = 300.0
 AUTH: Final = "http://localhost:8003"
+USERS: Final = "http://localhost:8001"
 WARM_UP: Final = 3
 """Registrations before the one that is shown: the first ones open connections."""
 
 SETTLE_SECONDS: Final = 3.0
 MONOSPACE: Final = "ui-monospace, SFMono-Regular, Menlo, Consolas, 'DejaVu Sans Mono', monospace"
-ROUTE: Final = ".opblock-post"
+ROUTE: Final = ".opblock-patch"
 
 
 class Recording:
@@ -113,7 +114,7 @@ def terminal_picture(title: str, lines: list[str]) -> str:
 
 
 def page_picture(url: str) -> bytes:
-    """Return a PNG of an API documentation page with its first POST route opened."""
+    """Return a PNG of an API documentation page with its first PATCH route opened."""
     program = find_browser() or sys.exit("There is no Chromium; install it, such as by apt-get.")
     with (
         tempfile.TemporaryDirectory() as folder,
@@ -170,7 +171,7 @@ def record_up() -> None:
     try:
         system.wait_for(b"Ready")
         subprocess.run([*DEV, "demo"], cwd=ROOT, check=True)  # noqa: S603 - our own command
-        (HERE / "api-docs.png").write_bytes(page_picture("http://localhost:8002/docs"))
+        (HERE / "api-docs.png").write_bytes(page_picture(f"{USERS}/docs"))
     finally:
         system.stop()
     lines = system.lines()

@@ -1,11 +1,15 @@
 """What tests of generated clients share: the running system, and clients of all services."""
 
 import asyncio
+import json
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
+from httpx2 import AsyncClient
 from tests.e2e.conftest import directly, given, http, system
+from tests.e2e.people import PASSWORD, new_person
+from tests.e2e.system import System
 
 from devtools.client import Language, client
 from devtools.client_tools import NotHereError
@@ -25,3 +29,17 @@ def make_clients(tmp_path: Path) -> Callable[[Language], Awaitable[Path]]:
         return tmp_path
 
     return make
+
+
+@pytest.fixture
+async def given_to_journeys(http: AsyncClient, directly: System) -> str:
+    """The argument of programs that use clients: where the services are, and an account."""
+    person = await new_person(http, directly)
+    return json.dumps(
+        {
+            "urls": directly.urls,
+            "password": PASSWORD,
+            "account_id": person.account["id"],
+            "token": person.tokens["access_token"],
+        }
+    )

@@ -1,4 +1,4 @@
-"""What somebody does with the generated Python clients of all services; see `test_python_client`.
+"""What somebody does with the generated Python clients of auth and users; see `test_python_client`.
 
 The argument has the addresses of the services and a password, as JSON.
 """
@@ -9,35 +9,36 @@ import uuid
 from http import HTTPStatus
 
 from auth_client import AuthenticatedClient, Client
-from auth_client.api.accounts import read_own_account, register
+from auth_client.api.accounts import (
+    end_session,
+    list_sessions,
+    read_own_account,
+    register,
+)
 from auth_client.api.oauth import issue_token
 from auth_client.models import (
     AccountCreate,
     AccountRead,
     OAuthErrorRead,
+    SessionList,
     TokenForm,
     TokenFormGrantType,
     TokenRead,
 )
-from items_client import AuthenticatedClient as ItemsClient
-from items_client.api.items import create_item, delete_item, list_items, read_item, update_item
-from items_client.models import (
-    ItemCreate,
-    ItemPage,
-    ItemRead,
-    ItemSort,
-    ItemUpdate,
-    ProblemDetail,
-)
 from users_client import AuthenticatedClient as UsersClient
-from users_client.api.users import read_own_profile, update_own_profile
-from users_client.models import ProfileRead, ProfileUpdate
+from users_client.api.users import (
+    list_profiles,
+    read_own_profile,
+    read_profile,
+    update_own_profile,
+)
+from users_client.models import ProblemDetail, ProfileRead, ProfileUpdate, PublicProfileRead
 
 given = json.loads(sys.argv[1])
 urls = given["urls"]
 email = f"client-{uuid.uuid4().hex}@example.com"
 sent: list[bytes] = []
-"""The bodies of the requests to items."""
+"""The bodies of the requests to users."""
 
 # Register and log in.
 auth = Client(base_url=urls["auth"], raise_on_unexpected_status=True)
@@ -59,69 +60,54 @@ assert isinstance(tokens, TokenRead), tokens
 token = tokens.access_token
 assert read_own_account.sync(client=AuthenticatedClient(urls["auth"], token)) == account
 
-# A profile.
-users = UsersClient(urls["users"], token)
-profile = update_own_profile.sync(client=users, body=ProfileUpdate(bio="Wrote the first program."))
-assert isinstance(profile, ProfileRead), profile
-assert profile.id == account.id
-assert read_own_profile.sync(client=users) == profile
-
-# An item: one member is changed and nothing else is sent.
-items = ItemsClient(
-    urls["items"],
+# A profile: one member is changed and nothing else is sent.
+users = UsersClient(
+    urls["users"],
     token,
     httpx_args={"event_hooks": {"request": [lambda request: sent.append(request.read())]}},
 )
-created = create_item.sync_detailed(
-    client=items, body=ItemCreate("Lamp", price=19.5), idempotency_key=uuid.uuid4().hex
+read = read_own_profile.sync_detailed(client=users)
+assert isinstance(read.parsed, ProfileRead), read
+assert (read.parsed.id, read.parsed.full_name) == (account.id, "Ada Lovelace")
+
+etag = read.headers["etag"]
+changed = update_own_profile.sync(
+    client=users, body=ProfileUpdate(bio="Wrote the first program."), if_match=etag
 )
-assert created.status_code == HTTPStatus.CREATED, created
-lamp = created.parsed
-assert isinstance(lamp, ItemRead), lamp
-assert (lamp.name, lamp.price, lamp.tags, lamp.owner_id) == ("Lamp", 19.5, [], account.id)
-assert json.loads(sent[-1]) == {"name": "Lamp", "price": 19.5}
+assert json.loads(sent[-1]) == {"bio": "Wrote the first program."}
+assert isinstance(changed, ProfileRead), changed
+assert (changed.bio, changed.full_name) == ("Wrote the first program.", "Ada Lovelace")
+assert read_own_profile.sync(client=users) == changed
+public = read_profile.sync(account.id, client=users)
+assert isinstance(public, PublicProfileRead), public
+assert public.bio == changed.bio
 
-etag = created.headers["etag"]
-changed = update_item.sync(lamp.id, client=items, body=ItemUpdate(price=24.99), if_match=etag)
-assert json.loads(sent[-1]) == {"price": 24.99}
-assert isinstance(changed, ItemRead), changed
-assert (changed.name, changed.price) == ("Lamp", 24.99)
-
-free = update_item.sync(lamp.id, client=items, body=ItemUpdate(price=None))
-assert json.loads(sent[-1]) == {"price": None}
-assert isinstance(free, ItemRead), free
-assert free.price is None
-
-# Lists.
-desk = create_item.sync(client=items, body=ItemCreate("Desk", price="120.00", tags=["Home"]))
-assert isinstance(desk, ItemRead), desk
-page = list_items.sync(client=items, sort=ItemSort.NAME_DESCENDING, limit=1)
-assert isinstance(page, ItemPage), page
-assert [each.name for each in page.items] == ["Lamp"]
-assert isinstance(page.next_cursor, str)
-page = list_items.sync(
-    client=items, sort=ItemSort.NAME_DESCENDING, limit=1, cursor=page.next_cursor
-)
-assert isinstance(page, ItemPage), page
-assert page.items == [desk]
-assert page.next_cursor is None
-page = list_items.sync(client=items, tag=["home"], q="de")
-assert isinstance(page, ItemPage), page
-assert page.items == [desk]
+silent = update_own_profile.sync(client=users, body=ProfileUpdate(bio=None))
+assert json.loads(sent[-1]) == {"bio": None}
+assert isinstance(silent, ProfileRead), silent
+assert silent.bio is None
 
 # Errors.
-stale = update_item.sync_detailed(lamp.id, client=items, body=ItemUpdate(price=1), if_match=etag)
+stale = update_own_profile.sync_detailed(
+    client=users, body=ProfileUpdate(locale="en-GB"), if_match=etag
+)
 assert stale.status_code == HTTPStatus.PRECONDITION_FAILED, stale
 assert isinstance(stale.parsed, ProblemDetail), stale
 assert stale.parsed.error == "precondition_failed", stale
-missing = read_item.sync(uuid.uuid4(), client=items)
+missing = read_profile.sync(uuid.uuid4(), client=users)
 assert isinstance(missing, ProblemDetail), missing
-assert (missing.status, missing.error) == (404, "item_not_found"), missing
-invalid = create_item.sync(client=items, body=ItemCreate(""))
+assert (missing.status, missing.error) == (404, "profile_not_found"), missing
+forbidden = list_profiles.sync(client=users, limit=1)
+assert isinstance(forbidden, ProblemDetail), forbidden
+assert forbidden.status == HTTPStatus.FORBIDDEN, forbidden
+invalid = update_own_profile.sync(client=users, body=ProfileUpdate(full_name=""))
 assert isinstance(invalid, ProblemDetail), invalid
 assert invalid.details, invalid
-assert [each.field for each in invalid.details] == ["body.name"], invalid
+assert [each.field for each in invalid.details] == ["body.full_name"], invalid
 
 # A deletion has no result.
-deleted = delete_item.sync_detailed(lamp.id, client=items)
-assert (deleted.status_code, deleted.parsed) == (HTTPStatus.NO_CONTENT, None), deleted
+owner = AuthenticatedClient(urls["auth"], token)
+sessions = list_sessions.sync(client=owner)
+assert isinstance(sessions, SessionList), sessions
+ended = end_session.sync_detailed(sessions.items[0].id, client=owner)
+assert (ended.status_code, ended.parsed) == (HTTPStatus.NO_CONTENT, None), ended

@@ -2,7 +2,7 @@
 
 What a block of a recipe means:
 
-- A block below a line with a path, such as `` `services/items/src/items/models.py`: ``, is that
+- A block below a line with a path, such as `` `services/users/src/users/models.py`: ``, is that
   file, which is new.
 - A `diff` block below such a line changes that file. Its hunks have no line numbers and are
   separated by `@@`; what each replaces must be there exactly once.

@@ -1,8 +1,9 @@
 """The OpenAPI document of every service: valid, in JSON Schema's own words, complete."""
 
+import importlib
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import cache
 from typing import Any
 
@@ -10,37 +11,21 @@ import pytest
 from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
-import auth.app
-import items.app
-import users.app
-from auth.settings import AuthSettings
-from items.settings import ItemsSettings
-from users.settings import UsersSettings
+from devtools.env_example import settings_classes
+from devtools.services import SERVICES
 
-MAKE: dict[str, Callable[[], Any]] = {
-    "auth": lambda: auth.app.create_app(AuthSettings(environment="test")),
-    "items": lambda: items.app.create_app(ItemsSettings(environment="test")),
-    "users": lambda: users.app.create_app(UsersSettings(environment="test")),
-}
-OPERATION_IDS = {
-    "auth": {
-        "register", "read_own_account", "erase_own_account", "change_password", "list_sessions",
-        "end_every_session", "end_session", "list_accounts", "administer_account", "issue_token",
-        "revoke_token", "introspect_token", "list_audit_events", "read_metadata", "read_key_set",
-    },
-    "items": {"create_item", "list_items", "read_item", "update_item", "delete_item"},
-    "users": {"read_own_profile", "update_own_profile", "list_profiles", "read_profile"},
-}  # fmt: skip
 PROBLEM = "application/problem+json"
 OPENAPI_WORDS = {"discriminator", "xml", "externalDocs", "example"}
 """Words that OpenAPI 3.1 adds to JSON Schema (section 4.8.24)."""
 
-every_service = pytest.mark.parametrize("service", sorted(MAKE))
+every_service = pytest.mark.parametrize("service", sorted(each.name for each in SERVICES))
 
 
 @cache
 def document_of(service: str) -> dict[str, Any]:
-    document: dict[str, Any] = json.loads(json.dumps(MAKE[service]().openapi()))
+    settings = settings_classes(service)[0](environment="test")
+    app = importlib.import_module(f"{service}.app").create_app(settings)
+    document: dict[str, Any] = json.loads(json.dumps(app.openapi()))
     return document
 
 
@@ -129,10 +114,10 @@ def test_examples_are_what_their_schema_allows(service: str) -> None:
 
 
 @every_service
-def test_operation_ids_are_good_method_names_and_stay(service: str) -> None:
-    ids = {operation["operationId"] for _, operation in operations(document_of(service))}
-    assert ids == OPERATION_IDS[service]
-    assert all(re.fullmatch("[a-z]+(_[a-z]+)*", each) for each in ids)
+def test_operation_ids_are_good_method_names(service: str) -> None:
+    ids = [operation["operationId"] for _, operation in operations(document_of(service))]
+    assert len(set(ids)) == len(ids)
+    assert [each for each in ids if not re.fullmatch("[a-z]+(_[a-z]+)*", each)] == []
 
 
 @every_service
@@ -215,16 +200,6 @@ def test_text_and_numbers_of_requests_have_bounds(service: str) -> None:
                 assert "maxItems" in schema, (name, schema)
 
 
-@pytest.mark.parametrize("name", ["ItemCreate", "ItemUpdate"])
-def test_a_price_has_bounds(name: str) -> None:
-    schema = document_of("items")["components"]["schemas"][name]["properties"]["price"]
-    price = Draft202012Validator(schema)
-    valid: list[Any] = [0, 19.99, 9_999_999_999.99, "19.99", None]
-    invalid: list[Any] = [-0.01, -3e155, 1e10, "1_000", "\u0661", "-1", "1.999", True, [1]]
-    assert [value for value in valid if not price.is_valid(value)] == []
-    assert [value for value in invalid if price.is_valid(value)] == []
-
-
 @every_service
 def test_no_schema_has_null_as_default(service: str) -> None:
     # A generator of clients takes a member that has a default for one that is always there.
@@ -232,7 +207,12 @@ def test_no_schema_has_null_as_default(service: str) -> None:
         assert schema.get("default", 0) is not None, schema
 
 
-def test_a_change_has_no_defaults_which_a_generated_client_would_send() -> None:
-    schemas = document_of("items")["components"]["schemas"]
-    assert "required" not in schemas["ItemUpdate"]
-    assert all("default" not in each for each in schemas["ItemUpdate"]["properties"].values())
+@every_service
+def test_a_change_has_no_defaults_which_a_generated_client_would_send(service: str) -> None:
+    document = document_of(service)
+    for name, operation in operations(document):
+        if name.startswith("PATCH "):
+            reference = operation["requestBody"]["content"]["application/json"]["schema"]["$ref"]
+            schema = document["components"]["schemas"][reference.rpartition("/")[2]]
+            assert "required" not in schema, name
+            assert [each for each in schema["properties"].values() if "default" in each] == [], name

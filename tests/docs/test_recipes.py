@@ -89,7 +89,7 @@ def test_output_has_the_lines_in_order() -> None:
 
 
 def test_a_command_that_fails_is_told(workspace: Workspace) -> None:
-    test = workspace.folder / "services/items/tests/test_wrong.py"
+    test = workspace.folder / "services/users/tests/test_wrong.py"
     test.write_text("def test_wrong():\n    assert 1 == 2\n")
     with pytest.raises(RecipeError, match="1 failed"):
         workspace.run(f"./dev test {test.relative_to(workspace.folder)}")

@@ -3,9 +3,9 @@
 | variable | is |
 |---|---|
 | `E2E_BASE_URL` | one address for all services, such as a gateway's |
-| `E2E_AUTH_URL`, `E2E_USERS_URL`, `E2E_ITEMS_URL` | an address for each, such as of `./dev up` |
+| `E2E_AUTH_URL`, `E2E_USERS_URL`, … | an address for each service, such as of `./dev up` |
 
-Where none is set, the three services are started (see `system`), once for all files that run in one
+Where none is set, the services are started (see `system`), once for all files that run in one
 process.
 """
 

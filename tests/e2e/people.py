@@ -6,7 +6,8 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from httpx2 import AsyncClient, Response
-from tests.e2e.system import OWN_PATHS, System
+from tests.e2e.operations import OWN_PATHS
+from tests.e2e.system import System
 
 from service_platform.tls import default_ssl_context
 from service_testing.services import RunningService

@@ -11,16 +11,14 @@ from types import TracebackType
 from typing import Any
 from urllib.request import urlopen
 
+import devtools.services
 from service_testing import programs
 from service_testing.databases import TestDatabases
 from service_testing.ports import HOST, free_port
 from service_testing.services import CHEAP_HASHES, RunningService, environment_of
 from service_testing.valkey import LocalValkey
 
-SERVICES = ("auth", "users", "items")
-OWN_PATHS = {"auth": "/auth/me", "users": "/users/me", "items": "/items"}
-"""A route of each service that answers any account's token with 200, and nothing without one."""
-
+SERVICES = tuple(service.name for service in devtools.services.SERVICES)
 START_SECONDS = 60.0
 LOG_SECONDS = 10.0
 
@@ -40,7 +38,7 @@ class System:
     behind_gateway: bool = False
 
     def api(self, service: str, path: str) -> str:
-        """The address of a path of a service's API, such as `/items`."""
+        """The address of a path of a service's API, such as `/users/me`."""
         return f"{self.urls[service]}/api/v1{path}"
 
 

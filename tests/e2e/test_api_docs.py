@@ -9,8 +9,9 @@ from urllib.parse import urlsplit
 import pytest
 from httpx2 import AsyncClient
 from tests.e2e.browser import Browser, Page, Request, find_browser
+from tests.e2e.operations import OWN_PATHS
 from tests.e2e.people import PASSWORD, Person
-from tests.e2e.system import OWN_PATHS, SERVICES, System
+from tests.e2e.system import SERVICES, System
 
 from service_testing.plugin import servers_of
 

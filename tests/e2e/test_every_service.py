@@ -7,19 +7,27 @@ from typing import Any
 
 import pytest
 from httpx2 import AsyncClient, Response
+from tests.e2e.operations import BODIES, OWN_PATHS, wrong_method
 from tests.e2e.people import Person
-from tests.e2e.system import OWN_PATHS, SERVICES, StartedSystem, System, logged
+from tests.e2e.system import SERVICES, StartedSystem, System, logged
 
 from service_testing.postgres import LocalPostgres
 
 every_service = pytest.mark.parametrize("service", SERVICES)
+every_readable_service = pytest.mark.parametrize("service", OWN_PATHS)
+KINDS = ("answer", "unauthorized", "not-found", "wrong-method")
 QUOTA_EXCEEDED = "https://iana.org/assignments/http-problem-types#quota-exceeded"
 MOST_REGISTRATIONS = 60
 """A minute from one address, by `@limit` on the route."""
 
 
-@every_service
-@pytest.mark.parametrize("kind", ["answer", "unauthorized", "not-found", "wrong-method", "invalid"])
+@pytest.mark.parametrize(
+    ("service", "kind"),
+    [
+        *((service, kind) for service in OWN_PATHS for kind in KINDS),
+        *((service, "invalid") for service in BODIES),
+    ],
+)
 async def test_every_answer_has_its_id_its_time_and_security_headers(
     somebody: Person, system: System, service: str, kind: str
 ) -> None:
@@ -48,30 +56,24 @@ async def an_answer(person: Person, system: System, service: str, kind: str) -> 
         case "not-found":
             expected, answer = 404, await person.send(service, "GET", f"/{service}/a/b/c")
         case "wrong-method":
-            expected, answer = 405, await person.send(service, "PUT", OWN_PATHS[service])
+            path = OWN_PATHS[service]
+            expected, answer = 405, await person.send(service, wrong_method(service, path), path)
         case _:
-            expected, answer = 422, await invalid(person, service)
+            taking, nonsense = BODIES[service], {"nonsense": 1}
+            expected = 422
+            answer = await person.send(service, taking.method, taking.path, json=nonsense)
     assert answer.status_code == expected, answer.text
     return answer
 
 
-async def invalid(person: Person, service: str) -> Response:
-    method, path = {
-        "auth": ("POST", "/auth/register"),
-        "users": ("PATCH", "/users/me"),
-        "items": ("POST", "/items"),
-    }[service]
-    return await person.send(service, method, path, json={"nonsense": 1})
-
-
-@every_service
+@every_readable_service
 async def test_a_request_id_is_taken_over(http: AsyncClient, system: System, service: str) -> None:
     own = uuid.uuid4().hex
     answer = await http.get(system.api(service, OWN_PATHS[service]), headers={"x-request-id": own})
     assert answer.headers["x-request-id"] == answer.json()["request_id"] == own
 
 
-@every_service
+@every_readable_service
 async def test_limits_are_told(somebody: Person, service: str) -> None:
     answer = await somebody.send(service, "GET", OWN_PATHS[service])
     assert answer.headers["ratelimit-policy"]
@@ -81,7 +83,7 @@ async def test_limits_are_told(somebody: Person, service: str) -> None:
     assert int(answer.headers["x-ratelimit-reset"]) >= 0
 
 
-@every_service
+@every_readable_service
 async def test_a_browser_of_this_machine_may_call_in_development(
     http: AsyncClient, system: System, service: str
 ) -> None:
@@ -105,7 +107,7 @@ async def test_a_browser_of_this_machine_may_call_in_development(
     assert {"etag", "x-request-id"} <= {name.strip() for name in exposed.split(",")}
 
 
-@every_service
+@every_readable_service
 async def test_head_answers_where_get_does(somebody: Person, service: str) -> None:
     got = await somebody.send(service, "GET", OWN_PATHS[service])
     head = await somebody.send(service, "HEAD", OWN_PATHS[service])
@@ -128,7 +130,7 @@ async def test_probes_tell_how_it_is(http: AsyncClient, directly: System, servic
     assert (await http.get(f"{url}/version")).json()["version"]
 
 
-@every_service
+@every_readable_service
 async def test_requests_are_counted_by_route(
     somebody: Person, directly: System, service: str
 ) -> None:
@@ -172,7 +174,7 @@ async def test_every_operation_is_described(
     assert "HTTPValidationError" not in json.dumps(document)
 
 
-@every_service
+@every_readable_service
 async def test_a_request_is_one_line_of_json(
     somebody: Person, started: StartedSystem, service: str
 ) -> None:
@@ -231,13 +233,13 @@ async def test_a_failure_of_the_service_itself_tells_nothing_but_its_id(
     somebody: Person, started: StartedSystem, postgres_server: LocalPostgres
 ) -> None:
     """A missing table stands for every mistake that only shows where the service runs."""
-    database = postgres_server.url_for(started.database_url("items").rpartition("/")[2])
-    postgres_server.execute("ALTER TABLE items RENAME TO mislaid", url=database)
+    database = postgres_server.url_for(started.database_url("users").rpartition("/")[2])
+    postgres_server.execute("ALTER TABLE profiles RENAME TO mislaid", url=database)
     try:
         own = uuid.uuid4().hex
-        answer = await somebody.send("items", "GET", OWN_PATHS["items"], {"x-request-id": own})
+        answer = await somebody.send("users", "GET", OWN_PATHS["users"], {"x-request-id": own})
     finally:
-        postgres_server.execute("ALTER TABLE mislaid RENAME TO items", url=database)
+        postgres_server.execute("ALTER TABLE mislaid RENAME TO profiles", url=database)
     assert answer.status_code == 500
     assert answer.headers["content-type"] == "application/problem+json"
     assert answer.headers["x-request-id"] == own
@@ -245,8 +247,8 @@ async def test_a_failure_of_the_service_itself_tells_nothing_but_its_id(
     problem = answer.json()
     assert (problem["status"], problem["error"]) == (500, "internal_error")
     assert problem["request_id"] == own
-    for told in ("items", "SELECT", "relation", "Traceback", "sqlalchemy", "asyncpg"):
+    for told in ("profiles", "SELECT", "relation", "Traceback", "sqlalchemy", "asyncpg"):
         assert told not in answer.text
-    failure = await logged(started.processes["items"], own, event="unhandled_error")
+    failure = await logged(started.processes["users"], own, event="unhandled_error")
     assert "UndefinedTable" in json.dumps(failure)
-    assert (await somebody.send("items", "GET", OWN_PATHS["items"])).status_code == 200
+    assert (await somebody.send("users", "GET", OWN_PATHS["users"])).status_code == 200

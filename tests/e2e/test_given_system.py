@@ -19,9 +19,9 @@ def test_a_gateway_has_one_address_for_all() -> None:
 
 
 def test_a_service_may_have_an_address_of_its_own_beside_the_gateway() -> None:
-    given = given_system({**GATEWAY, "E2E_ITEMS_URL": "http://items.example.com"})
+    given = given_system({**GATEWAY, "E2E_USERS_URL": "http://users.example.com"})
     assert given is not None
-    assert given.urls["items"] == "http://items.example.com"
+    assert given.urls["users"] == "http://users.example.com"
     assert given.urls["auth"] == "https://api.example.com"
     assert given.behind_gateway
 

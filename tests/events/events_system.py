@@ -1,4 +1,4 @@
-"""Two replicas of every service as real processes, on a PostgreSQL and a Redis of their own."""
+"""Two replicas of auth and of users as real processes, on a PostgreSQL and a Redis of their own."""
 
 import asyncio
 import signal
@@ -22,7 +22,7 @@ from service_testing.services import CHEAP_HASHES, RunningService, environment_o
 from service_testing.valkey import LocalValkey
 
 WAIT_SECONDS = 45.0
-SERVICES = ("auth", "users", "items")
+SERVICES = ("auth", "users")
 PASSWORD = "a long phrase only we know"
 STREAM = "events:{auth}"
 

@@ -28,6 +28,7 @@ import pytest
 
 from devtools.image import build, docker_command, service_names
 from devtools.manifests import K8S, Rendered, render
+from devtools.workspace import workspace
 
 SERVICES = tuple(service_names())
 BUILD_NETWORK = "host" if sys.platform == "linux" else "default"
@@ -59,7 +60,9 @@ def build_image(
     run = base.parent if os.environ.get("PYTEST_XDIST_WORKER") else base
 
     def built(service: str, target: str) -> str:
-        name = f"services/{service}:{'test' if target == 'production' else f'test-{target}'}"
+        name = (
+            f"{workspace().image(service)}:{'test' if target == 'production' else f'test-{target}'}"
+        )
         with alone(run / f"{service}-{target}.lock") as seen_before:
             if not seen_before:
                 before = docker("image", "inspect", "--format", "{{.Id}}", name, check=False)
@@ -377,7 +380,7 @@ class Cluster:
 Objects = dict[tuple[str, str], dict[str, Any]]
 """The objects of a rendering by kind and name."""
 
-FIELDS = {"metadata.name": "a-pod", "metadata.namespace": "services-dev"}
+FIELDS = {"metadata.name": "a-pod", "metadata.namespace": workspace().dev_namespace}
 """What a pod is told about itself."""
 
 

@@ -13,10 +13,17 @@ import pytest
 import yaml  # type: ignore[import-untyped]
 
 from devtools import manifests
+from devtools.derived.files import own_problems
 from devtools.image import service_names
 from devtools.manifests import ALWAYS, CHOICES, K8S, Rendered, render
+from devtools.project import ROOT
+from devtools.workspace import workspace
+from service_testing.declarations import declarations
 
 SERVICES = tuple(service_names())
+DECLARED = {each.name: each for each in declarations()}
+WORKERS = tuple(f"{name}-worker" for name in SERVICES if DECLARED[name].worker)
+WORKLOADS = (*SERVICES, *WORKERS)
 OVERLAYS = ("dev", "tilt", "production")
 Document = dict[str, Any]
 
@@ -52,7 +59,7 @@ def pods(rendered: Rendered) -> Iterator[tuple[str, Document]]:
 
 def service_pods(rendered: Rendered) -> Iterator[tuple[str, Document]]:
     for name, template in pods(rendered):
-        if template["metadata"]["labels"]["app.kubernetes.io/component"] == "service":
+        if template["metadata"]["labels"]["app.kubernetes.io/component"] in {"service", "worker"}:
             yield name, template["spec"]
 
 
@@ -65,8 +72,9 @@ def containers(pod: Document) -> list[Document]:
 
 def test_every_component_is_part_of_a_combination() -> None:
     listed = {name for choice in CHOICES for alternative in choice for name in alternative}
-    # The base includes service-defaults; test_telemetry.py combines telemetry with the others.
-    listed |= {*ALWAYS, "service-defaults", "telemetry"}
+    # The base includes service-defaults; test_telemetry.py combines telemetry with the others, and
+    # devtools' tests of what services declare have a worker to scale by its queue.
+    listed |= {*ALWAYS, "service-defaults", "telemetry", "queue-autoscaling"}
     assert listed == {
         path.parent.name for path in (K8S / "components").glob("*/kustomization.yaml")
     }
@@ -78,7 +86,7 @@ def test_every_overlay_is_valid_for_every_supported_kubernetes(overlay: Rendered
 
 
 def test_an_unknown_field_is_found(dev: Rendered) -> None:
-    broken = yaml.safe_load(yaml.safe_dump(named(dev, "Deployment", "items")))
+    broken = yaml.safe_load(yaml.safe_dump(named(dev, "Deployment", "users")))
     broken["spec"]["template"]["spec"]["containers"][0]["securityContexts"] = {}
     problems = list(manifests.validate([Rendered("broken", (broken,))]))
     assert len(problems) == len(manifests.KUBERNETES_VERSIONS)
@@ -107,16 +115,29 @@ def test_a_kustomization_that_warns_is_refused(tmp_path: Path) -> None:
 
 
 def test_every_service_of_the_workspace_is_deployed(overlay: Rendered) -> None:
-    assert {name for name, _ in service_pods(overlay)} == set(SERVICES)
+    assert {name for name, _ in service_pods(overlay)} == set(WORKLOADS)
 
 
 def test_nothing_else_runs_but_data_and_telemetry(overlay: Rendered) -> None:
-    others = {name for name, _ in pods(overlay)} - set(SERVICES)
+    others = {name for name, _ in pods(overlay)} - set(WORKLOADS)
     in_the_cluster = {"postgres", "valkey", "jaeger"} if overlay.name != "production" else set()
     assert others == {"otel-collector"} | in_the_cluster
 
 
 # --- pods -----------------------------------------------------------------------------------------
+
+
+def test_objects_bear_the_name_of_the_workspace(overlay: Rendered) -> None:
+    (namespace,) = of_kind(overlay, "Namespace")
+    production = overlay.name == "production"
+    declared = workspace().namespace if production else workspace().dev_namespace
+    assert namespace["metadata"]["name"] == declared
+    for name, pod in service_pods(overlay):
+        image = workspace().published_image(name) if production else workspace().image(name)
+        assert all(each["image"].startswith((f"{image}:", f"{image}@")) for each in containers(pod))
+    labels = [template["metadata"]["labels"] for _, template in pods(overlay)]
+    parts = {each.get("app.kubernetes.io/part-of", workspace().name) for each in labels}
+    assert parts == {workspace().name}
 
 
 def test_the_namespace_enforces_the_restricted_standard(overlay: Rendered) -> None:
@@ -306,24 +327,29 @@ def edges(rendered: Rendered) -> set[tuple[str, str, str]]:
     return outgoing & incoming
 
 
-TO_AUTH = {(service, "auth", "http") for service in SERVICES if service != "auth"}
-TO_TELEMETRY = {(service, "otel-collector", "otlp-http") for service in SERVICES}
+CALLS = {
+    (name, called, "http")
+    for by in declarations()
+    for name in (by.name, *([f"{by.name}-worker"] if by.worker else []))
+    for called in by.needs
+}
+TO_TELEMETRY = {(name, "otel-collector", "otlp-http") for name in WORKLOADS}
 
 
 def test_the_edges_inside_the_cluster_are_the_real_ones(dev: Rendered) -> None:
     data = {
-        (service, server, port)
-        for service in SERVICES
+        (name, server, port)
+        for name in WORKLOADS
         for server, port in (("postgres", "postgres"), ("valkey", "valkey"))
     }
     traces = {*TO_TELEMETRY, ("otel-collector", "jaeger", "otlp-http")}
-    assert edges(dev) == data | TO_AUTH | traces
+    assert edges(dev) == data | CALLS | traces
 
 
 def test_production_reaches_managed_servers_by_address_and_lets_in_gateway_and_metrics(
     production: Rendered,
 ) -> None:
-    assert edges(production) == TO_AUTH | TO_TELEMETRY
+    assert edges(production) == CALLS | TO_TELEMETRY
     data, traces = (
         named(production, "NetworkPolicy", policy)["spec"]["egress"]
         for policy in ("services-to-data", "telemetry-to-backend")
@@ -348,7 +374,7 @@ def test_only_who_looks_up_names_reaches_the_resolver(overlay: Rendered) -> None
         for name, template in pods(overlay)
         if selects(policy["podSelector"], template["metadata"]["labels"])
     }
-    assert chosen == {*SERVICES, "otel-collector"}
+    assert chosen == {*WORKLOADS, "otel-collector"}
 
 
 def routed(rendered: Rendered) -> dict[str, str]:
@@ -363,22 +389,19 @@ def routed(rendered: Rendered) -> dict[str, str]:
     return found
 
 
-PROBLEMS = {"/problems": "items"} | {
-    f"/problems/{slug}": service
-    for slug, service in {
-        "email-taken": "auth",
-        "last-admin": "auth",
-        "wrong-password": "auth",
-        "profile-not-found": "users",
-    }.items()
+PROBLEMS = {
+    f"/problems/{slug}": service for service in SERVICES for slug in own_problems(ROOT, service)
 }
-EDGE = {f"/api/v1/{service}": service for service in SERVICES} | {"/.well-known": "auth"} | PROBLEMS
+PREFIXES = {f"/api/v1/{service}": service for service in SERVICES} | {
+    path: service for service in SERVICES for path in DECLARED[service].paths
+}
+EDGE = PREFIXES | PROBLEMS
 
 
 def test_every_problem_can_be_opened_where_the_edge_leads() -> None:
     for service in SERVICES:
         for slug in problems_of(service):
-            leads_to = PROBLEMS.get(f"/problems/{slug}", PROBLEMS["/problems"])
+            leads_to = PROBLEMS.get(f"/problems/{slug}", PREFIXES["/problems"])
             assert slug in problems_of(leads_to), (slug, leads_to)
 
 

@@ -49,7 +49,7 @@ LABELS_OF_THE_SCRAPE = {"job", "namespace", "pod", "le"}
 
 
 def rules() -> Iterator[dict[str, Any]]:
-    for name in ("objectives.yaml", "alerts.yaml"):
+    for name in ("objectives.yaml", "alerts.yaml", "service-down.yaml"):
         for group in yaml.safe_load((MONITORING / name).read_text())["spec"]["groups"]:
             yield from group["rules"]
 

@@ -34,7 +34,9 @@ CALLERS = 40
 ENDPOINT_DELAY = 1.0
 """How late a balancer hears of the end of a pod."""
 
-TARGETS = {"auth": "/api/v1/auth/me", "users": "/api/v1/users/me", "items": "/api/v1/items"}
+OWN_ROWS = ("auth", "users")
+"""Services that answer for the account itself; any other lists what belongs to it."""
+TARGETS = {each: f"/api/v1/{each}{'/me' if each in OWN_ROWS else ''}" for each in SERVICES}
 
 
 @pytest.fixture
@@ -92,7 +94,7 @@ def test_the_journeys_pass_against_the_images(pods: dict[str, Pod]) -> None:
 
 # --- reloading, as Tilt has it: a saved file changes the running pod, within its restrictions -----
 
-RELOADING = "items"
+RELOADING = "users"
 SOURCE = Path(f"services/{RELOADING}/src/{RELOADING}/__init__.py")
 
 
@@ -160,21 +162,21 @@ async def test_no_request_fails_while_one_pod_takes_over_from_another(
     cluster: Cluster, token: str
 ) -> None:
     """A rolling update with `maxUnavailable: 0`: the new pod is ready before the old one ends."""
-    spec = cluster.pod_spec("items")
+    spec = cluster.pod_spec("users")
     pre_stop = spec["containers"][0]["lifecycle"]["preStop"]["sleep"]["seconds"]
     assert pre_stop > ENDPOINT_DELAY
-    old = (await asyncio.to_thread(cluster.running, "items"))["items"]
-    new = await asyncio.to_thread(cluster.start, "items", suffix="-new")
+    old = (await asyncio.to_thread(cluster.running, "users"))["users"]
+    new = await asyncio.to_thread(cluster.start, "users", suffix="-new")
     async with EndpointList() as endpoints:
         endpoints.add(old.address)
-        async with load(f"http://{endpoints.address}{TARGETS['items']}", token) as results:
+        async with load(f"http://{endpoints.address}{TARGETS['users']}", token) as results:
             await asyncio.to_thread(new.eventually_ready)
             endpoints.add(new.address)
             await asyncio.sleep(ENDPOINT_DELAY)
             endpoints.remove(old.address)
             await asyncio.sleep(0.5)  # the rest of preStop would be no different
             grace = spec["terminationGracePeriodSeconds"] - pre_stop
-            cluster.pods["items"] = new
+            cluster.pods["users"] = new
             status, seconds = await asyncio.to_thread(old.terminate, grace)
             await asyncio.sleep(0.5)
     assert set(results) == {200}, results

@@ -14,6 +14,7 @@ from tests.infra.conftest import Objects, environment_of, files_of, objects_of, 
 from devtools import manifests
 from devtools.image import service_names
 from devtools.manifests import K8S, Rendered, render
+from devtools.workspace import workspace
 
 SERVICES = tuple(service_names())
 OVERLAYS = ("dev", "tilt", "production")
@@ -34,11 +35,11 @@ def combined(directory: Path, *components: str) -> Rendered:
     """The base with components, as an overlay that nobody has written."""
     relative = Path(os.path.relpath(K8S, directory.resolve()))
     kustomization = {
-        "namespace": "services",
+        "namespace": workspace().namespace,
         "resources": [str(relative / "base")],
         "components": [str(relative / "components" / each) for each in components],
         "images": [
-            {"name": f"services/{each}", "digest": f"sha256:{'0' * 64}"} for each in SERVICES
+            {"name": workspace().image(each), "digest": f"sha256:{'0' * 64}"} for each in SERVICES
         ],
     }
     (directory / "kustomization.yaml").write_text(yaml.safe_dump(kustomization))
@@ -149,7 +150,7 @@ print(dict(OTELResourceDetector().detect().attributes))
 )
 def test_the_sdk_understands_the_variables(name: str, sampler: str) -> None:
     objects = objects_of(overlay(name))
-    variables = environment_of(objects, container_of(objects, "items"))
+    variables = environment_of(objects, container_of(objects, "users"))
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", SAYS_WHAT_THE_SDK_READ],
         env={key: value for key, value in variables.items() if key.startswith("OTEL_")},

@@ -16,6 +16,7 @@ from tests.infra.conftest import overlay
 from devtools import services
 from devtools.image import service_names
 from devtools.manifests import K8S, kubectl
+from devtools.workspace import workspace
 
 ROOT = Path(__file__).parents[2]
 TILTFILE = ROOT / "Tiltfile"
@@ -86,6 +87,7 @@ def evaluate(
 
     module.add_callable("kustomize", kustomize)
     module.add_callable("decode_yaml_stream", lambda text: list(yaml.safe_load_all(text)))
+    module.add_callable("read_file", lambda path: (ROOT / path).read_text())
     module.add_callable("k8s_context", lambda: context)
     module.add_callable("_define", lambda *_, **__: None)
     module.add_callable("_parse", lambda: settings or {})
@@ -129,7 +131,7 @@ def test_tilt_config_can_name_further_clusters() -> None:
 def test_an_image_is_built_from_its_own_service_and_the_platform_only(
     tilt: Recorded, service: str
 ) -> None:
-    image = tilt.named("docker_build", "ref", f"services/{service}")
+    image = tilt.named("docker_build", "ref", workspace().image(service))
     assert image["target"] == "dev"
     assert image["build_args"] == {"SERVICE": service}
     assert not [path for path in image["only"] if "services/" in path and service not in path]
@@ -138,7 +140,7 @@ def test_an_image_is_built_from_its_own_service_and_the_platform_only(
 
 @pytest.mark.parametrize("service", SERVICES)
 def test_sources_are_synced_to_where_the_image_has_them(tilt: Recorded, service: str) -> None:
-    steps = tilt.named("docker_build", "ref", f"services/{service}")["live_update"]
+    steps = tilt.named("docker_build", "ref", workspace().image(service))["live_update"]
     assert steps[0]["function"] == "fall_back_on"  # Tilt wants it first
     assert {"uv.lock", "pyproject.toml", f"services/{service}/pyproject.toml"} <= set(
         steps[0]["args"][0]
@@ -229,8 +231,8 @@ def test_tilt_up_leaves_the_journeys_to_a_button(tilt: Recorded) -> None:
 
 
 def test_a_named_resource_brings_what_it_needs() -> None:
-    recorded = evaluate(settings={"resources": ["items"]})
-    assert {"items", "postgres", "valkey", "otel-collector", "jaeger"} <= set(
+    recorded = evaluate(settings={"resources": ["users"]})
+    assert {"users", "postgres", "valkey", "otel-collector", "jaeger"} <= set(
         recorded["enabled"][0]["names"]
     )
 

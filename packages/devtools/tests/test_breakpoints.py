@@ -36,7 +36,7 @@ def program(tmp_path: Path) -> Iterator[Callable[..., "subprocess.Popen[str]"]]:
         process = subprocess.Popen(
             [sys.executable, "-X", "frozen_modules=off", "program.py"],
             cwd=tmp_path,
-            env={**os.environ, **hook, "PROJECT_NAME": "items", **environment},
+            env={**os.environ, **hook, "PROJECT_NAME": "users", **environment},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -87,7 +87,7 @@ def test_without_a_debugger_it_is_passed_over_and_says_how_to_get_one(
     said, explained = program().communicate(timeout=60)
     assert said == "42\n"
     assert explained == (
-        "breakpoint() at program.py:8 is passed over; ./dev up --debug items stops there\n"
+        "breakpoint() at program.py:8 is passed over; ./dev up --debug users stops there\n"
     )
 
 

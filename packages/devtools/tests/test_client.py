@@ -43,30 +43,30 @@ def test_without_another_folder_git_knows_nothing_of_them(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(client, "FOLDER", tmp_path / "clients")
-    client.client(Language.PYTHON, "items")
+    client.client(Language.PYTHON, "users")
     subprocess.run(["git", "init", "--quiet", str(tmp_path)], check=True)
     status = ["git", "-C", str(tmp_path), "status", "--porcelain"]
     assert subprocess.run(status, capture_output=True, check=True).stdout == b""
-    assert (tmp_path / "clients/python/items/package.json").is_file()
+    assert (tmp_path / "clients/python/users/package.json").is_file()
 
 
 @pytest.mark.usefixtures("made")
 def test_a_client_replaces_a_client_of_the_same_service_and_nothing_else(tmp_path: Path) -> None:
-    client.client(Language.PYTHON, "items", output=tmp_path)
-    (tmp_path / "items" / "old.py").touch()
-    client.client(Language.PYTHON, "items", output=tmp_path)
-    assert not (tmp_path / "items" / "old.py").exists()
-    mine = tmp_path / "users" / "mine.txt"
+    client.client(Language.PYTHON, "users", output=tmp_path)
+    (tmp_path / "users" / "old.py").touch()
+    client.client(Language.PYTHON, "users", output=tmp_path)
+    assert not (tmp_path / "users" / "old.py").exists()
+    mine = tmp_path / "auth" / "mine.txt"
     mine.parent.mkdir()
     mine.touch()
-    with pytest.raises(CommandError, match="users is no client of users; name another folder"):
+    with pytest.raises(CommandError, match="auth is no client of auth; name another folder"):
         client.client(Language.PYTHON, output=tmp_path)
     assert mine.exists()
 
 
 def test_a_service_that_does_not_exist_is_named(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="There is no service itmes; did you mean items"):
-        client.client(Language.PYTHON, "itmes", output=tmp_path)
+    with pytest.raises(UsageError, match="There is no service usres; did you mean users"):
+        client.client(Language.PYTHON, "usres", output=tmp_path)
 
 
 @pytest.mark.parametrize("service", SERVICES, ids=lambda each: each.name)

@@ -9,10 +9,10 @@ from devtools.credentials import Credentials
 
 
 def test_a_secret_is_made_once_and_kept(tmp_path: Path) -> None:
-    made = Credentials(tmp_path).secret("items.database")
+    made = Credentials(tmp_path).secret("users.database")
     assert len(made) == 48
-    assert Credentials(tmp_path).secret("items.database") == made
-    assert Credentials(tmp_path).secret("users.database") != made
+    assert Credentials(tmp_path).secret("users.database") == made
+    assert Credentials(tmp_path).secret("auth.database") != made
 
 
 def test_asked_for_by_many_at_once_there_is_one(

@@ -70,10 +70,10 @@ class Checkout:
 def checkout(tmp_path: Path) -> Checkout:
     root = tmp_path / "a folder with spaces"
     (root / "packages" / "tools").mkdir(parents=True)
-    (root / "services" / "items").mkdir(parents=True)
+    (root / "services" / "users").mkdir(parents=True)
     for name in ("pyproject.toml", "uv.lock", "packages/tools/pyproject.toml"):
         (root / name).touch()
-    (root / "services" / "items" / "pyproject.toml").touch()
+    (root / "services" / "users" / "pyproject.toml").touch()
     shutil.copy(ROOT / "dev", root / "dev")
     tools = tmp_path / "bin"
     tools.mkdir()
@@ -98,7 +98,7 @@ def test_it_syncs_once_and_again_when_a_requirement_changes(checkout: Checkout) 
     for _ in range(3):
         checkout.run("status")
     assert len(checkout.happened()) == 1
-    changed = checkout.root / "services" / "items" / "pyproject.toml"
+    changed = checkout.root / "services" / "users" / "pyproject.toml"
     os.utime(changed, (2**31, 2**31))
     checkout.run("status")
     assert len(checkout.happened()) == 2

@@ -30,7 +30,7 @@ def fake_docker(directory: Path, *, client: str, buildx: bool, engine: bool = Tr
 
 
 def test_the_services_are_the_folders_of_services() -> None:
-    assert {"auth", "items", "users"} <= set(service_names())
+    assert {"auth", "users"} <= set(service_names())
 
 
 def test_an_unknown_service_is_answered_with_those_there_are(command: typer.Typer) -> None:
@@ -43,7 +43,7 @@ def test_without_an_engine_it_says_what_to_start(
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.delenv("DOCKER", raising=False)
-    result = CliRunner().invoke(command, ["items"])
+    result = CliRunner().invoke(command, ["users"])
     assert isinstance(result.exception, CommandError)
     assert "install or start one" in str(result.exception)
 

@@ -5,14 +5,13 @@ import pytest
 from devtools import logs
 from devtools.errors import UsageError
 from devtools.log_files import LogFile, by_time, stamped
-from devtools.services import ITEMS, USERS
 
 
 @pytest.fixture
 def log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> LogFile:
     monkeypatch.setenv("DEV_STATE_DIR", str(tmp_path))
     (tmp_path / "logs").mkdir()
-    return LogFile(ITEMS.name)
+    return LogFile("users")
 
 
 def texts(log: LogFile) -> list[str]:
@@ -38,7 +37,7 @@ def test_a_log_that_begins_again_is_read_from_its_beginning(log: LogFile) -> Non
 def test_the_last_lines_can_be_none(log: LogFile) -> None:
     log.path.write_text("one\ntwo\nthree\n")
     assert log.last(0) == []
-    assert [line.text for line in LogFile(ITEMS.name).last(2)] == ["two", "three"]
+    assert [line.text for line in LogFile("users").last(2)] == ["two", "three"]
 
 
 def test_lines_of_services_are_in_the_order_in_which_they_came(
@@ -48,7 +47,7 @@ def test_lines_of_services_are_in_the_order_in_which_they_came(
     log.path.write_text(
         f"{yesterday} 23:59:59.900 a\n{yesterday} Traceback\n{today} 00:00:00.100 c\n"
     )
-    other = LogFile(USERS.name)
+    other = LogFile("auth")
     other.path.write_text("2026-03-01T23:59:59.950000+0100 23:59:59.950 b\n")
     lines = [(line, "") for file in (log, other) for line in file.last(9)]
     assert [line.text for line, _ in by_time(lines)] == [
@@ -70,7 +69,7 @@ def test_a_new_day_is_told_between_the_lines(
     log.path.write_text(
         "2026-03-01T23:59:59.900000+0100 late\n2026-03-02T00:00:00.100000+0100 early\n"
     )
-    logs.logs(["items"], follow=False, lines=10)
+    logs.logs(["users"], follow=False, lines=10)
     said = capsys.readouterr().out
     assert said.index("late") < said.index("Monday, 02 March 2026") < said.index("early")
 
@@ -78,16 +77,16 @@ def test_a_new_day_is_told_between_the_lines(
 @pytest.mark.parametrize(
     ("asked", "shown"),
     [
-        ([], {"items", "users", "gateway"}),
-        (["items"], {"items"}),
+        ([], {"auth", "users", "gateway"}),
+        (["users"], {"users"}),
         (["gateway"], {"gateway"}),
-        (["gateway", "users"], {"gateway", "users"}),
+        (["gateway", "auth"], {"gateway", "auth"}),
     ],
 )
 def test_services_and_what_runs_beside_them_are_shown_by_name(
     log: LogFile, capsys: pytest.CaptureFixture[str], asked: list[str], shown: set[str]
 ) -> None:
-    for name in ("items", "users", "gateway"):
+    for name in ("auth", "users", "gateway"):
         LogFile(name).path.write_text(f"{stamped('said')}\n")
     logs.logs(asked, follow=False, lines=10)
     assert {line.split()[0] for line in capsys.readouterr().out.splitlines()} == shown

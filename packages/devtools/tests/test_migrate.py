@@ -21,7 +21,7 @@ down_revision = '0008'
 
 
 def upgrade() -> None:
-    op.add_column('items', sa.Column('colour', sa.Text(), server_default='{LONG}', nullable=False))
+    op.add_column('books', sa.Column('colour', sa.Text(), server_default='{LONG}', nullable=False))
 '''
 
 

@@ -15,7 +15,7 @@ from devtools import env_example, fix, openapi
 from devtools.check import Outcome
 from devtools.contract_check import stale
 from devtools.errors import CommandError
-from devtools.services import ITEMS, SERVICES, USERS, Service
+from devtools.services import AUTH, SERVICES, Service
 from service_platform.errors import Problem
 
 DOCUMENTS: dict[str, dict[str, Any]] = {
@@ -72,8 +72,8 @@ def test_an_application_that_cannot_be_made_is_named(
     python.chmod(0o755)
     monkeypatch.setattr("sys.executable", str(python))
     with pytest.raises(CommandError) as raised:
-        openapi.document(ITEMS)
-    assert str(raised.value) == "The application of items cannot be made: KeyError: 1"
+        openapi.document(AUTH)
+    assert str(raised.value) == "The application of auth cannot be made: KeyError: 1"
 
 
 def test_the_command_writes_what_differs(
@@ -87,18 +87,18 @@ def test_the_command_writes_what_differs(
     monkeypatch.setattr(openapi, "documents", lambda services: ["{}\n" for _ in services])
     entry = '[[break]]\nservice = "{}"\nrule = "request-type"\nplace = "X"\nreason = "Because."\n'
     acknowledged = tmp_path / "acknowledged.toml"
-    acknowledged.write_text(entry.format("items") + entry.format("auth"))
+    acknowledged.write_text(entry.format("users") + entry.format("auth"))
     monkeypatch.setattr(contract_check.forget, "__defaults__", (acknowledged,))
 
-    openapi.openapi(["items", "users"], release=False)
-    assert "api/items.json written" in capsys.readouterr().out
+    openapi.openapi(["users", "auth"], release=False)
+    assert "api/users.json written" in capsys.readouterr().out
     assert not openapi.RELEASED.exists()
-    openapi.openapi(["items"], release=True)
-    assert "api/items.json is right" in capsys.readouterr().out
-    assert [each.name for each in openapi.RELEASED.iterdir()] == ["items.json"]
+    openapi.openapi(["users"], release=True)
+    assert "api/users.json is right" in capsys.readouterr().out
+    assert [each.name for each in openapi.RELEASED.iterdir()] == ["users.json"]
     kept = contract_check.acknowledgements(acknowledged)
     assert [each.service for each in kept] == ["auth"]
-    assert openapi.path_of(USERS).read_text() == "{}\n"
+    assert openapi.path_of(AUTH).read_text() == "{}\n"
 
 
 @pytest.mark.parametrize(
@@ -106,7 +106,7 @@ def test_the_command_writes_what_differs(
     [
         (True, 0, "docs/api written"),
         (False, 0, "docs/api is right"),
-        (CommandError("The application of items cannot be made: no."), 1, "cannot be made: no."),
+        (CommandError("The application of auth cannot be made: no."), 1, "cannot be made: no."),
     ],
 )
 def test_fix_writes_the_documents(

@@ -15,7 +15,7 @@ def own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_what_was_saved_is_found_by_others_while_it_runs() -> None:
-    services = {"items": ServiceState(port=8002, pid=2)}
+    services = {"users": ServiceState(port=8001, pid=2)}
     saved = State(
         pid=1,
         phase="ready",
@@ -43,7 +43,7 @@ def test_programs_of_a_killed_run_are_ended_and_nothing_else() -> None:
     service, receiver, gateway, page, stranger = (
         subprocess.Popen([sys.executable, "-c", sleep, *words], start_new_session=True)
         for words in (
-            ["service_platform.server", "items.app:create_app"],
+            ["service_platform.server", "users.app:create_app"],
             ["devtools.telemetry.receiver"],
             ["caddy run"],
             ["devtools.gateway.front_page"],
@@ -52,8 +52,8 @@ def test_programs_of_a_killed_run_are_ended_and_nothing_else() -> None:
     )
     try:
         services = {
-            "items": ServiceState(1, pid=service.pid),
-            "users": ServiceState(2, stranger.pid),
+            "users": ServiceState(1, pid=service.pid),
+            "auth": ServiceState(2, stranger.pid),
         }
         State(
             pid=1,

@@ -7,7 +7,7 @@ from devtools.test import from_root, in_parallel
 
 
 @pytest.mark.parametrize(
-    "arguments", [[], ["-k", "token"], ["tests/e2e"], ["packages", "-x"], ["services/items"]]
+    "arguments", [[], ["-k", "token"], ["tests/e2e"], ["packages", "-x"], ["services/users"]]
 )
 def test_the_suite_and_folders_run_in_parallel(arguments: list[str]) -> None:
     option, processes = in_parallel(arguments)[:2]

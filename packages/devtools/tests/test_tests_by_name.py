@@ -8,7 +8,7 @@ from devtools.project import ROOT
 from devtools.tests_by_name import MOST_FILES, with_files_of_named_test
 
 ONE = "packages/platform/tests/test_one.py"
-TWO = "services/items/tests/test_two.py"
+TWO = "services/users/tests/test_two.py"
 
 
 @pytest.fixture

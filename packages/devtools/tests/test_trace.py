@@ -27,7 +27,7 @@ def kept() -> None:
     store = SpanStore(store_path())
     store.add([
         span("a", name="POST /x", kind="server", took=9, request_id=REQUEST),
-        span("b", "a", name="INSERT x", at=1, service="items", status="error"),
+        span("b", "a", name="INSERT x", at=1, service="users", status="error"),
         span("c", trace_id=OTHER, name="GET /y", at=50, took=4, request_id="demo-1"),
     ])  # fmt: skip
     store.close()
@@ -41,14 +41,14 @@ def test_a_request_is_shown_with_its_log_lines(
     kept: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "logs").mkdir()
-    (tmp_path / "logs" / "items.log").write_text(
+    (tmp_path / "logs" / "users.log").write_text(
         f"2026-03-01T10:00:00.000000+0000 10:00:00.000 [info] mine request_id={REQUEST}\n"
         f"2026-03-01T10:00:00.000000+0000 10:00:00.000 [info] another one\n"
     )
     trace(f" {REQUEST[:13]}… ")
     shown = said(capsys)
     assert shown.index("POST /x") < shown.index("└╴INSERT x") < shown.index("mine")
-    assert f"{'items':<{WIDTH}} │ 10:00:00.000 [info] mine" in shown
+    assert f"{'users':<{WIDTH}} │ 10:00:00.000 [info] mine" in shown
     assert "another one" not in shown
     assert "GET /y" not in shown
 

@@ -14,9 +14,9 @@ def wait_until_gone(system: System) -> list[psutil.Process]:
 
 def test_ctrl_c_ends_everything_in_order(system: System) -> None:
     """And what is missing where a service is left out was explained before."""
-    process, said = system.up_attached("--only=items")
-    assert "items runs without auth" in said
-    assert is_free(system.port("users"))
+    process, said = system.up_attached("--only=users")
+    assert "users runs without auth" in said
+    assert is_free(system.port("auth"))
     said = interrupt(process)
     assert process.returncode == 0
     assert "Everything has ended" in said
@@ -24,7 +24,7 @@ def test_ctrl_c_ends_everything_in_order(system: System) -> None:
 
 
 def test_killed_it_takes_everything_with_it(system: System) -> None:
-    process, _ = system.up_attached("--only=items", "--workers=2", "--no-reload")
+    process, _ = system.up_attached("--only=users", "--workers=2", "--no-reload")
     process.send_signal(signal.SIGKILL)
     process.communicate(timeout=20)
     assert wait_until_gone(system) == []
@@ -34,11 +34,11 @@ def test_killed_it_takes_everything_with_it(system: System) -> None:
 def test_a_taken_port_is_named_with_its_service(system: System) -> None:
     with socket.socket() as taken:
         taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        taken.bind(("127.0.0.1", system.port("items")))
+        taken.bind(("127.0.0.1", system.port("users")))
         taken.listen()
         done = system.up()
     assert done.returncode == 1
-    assert f"Port {system.port('items')}, which items needs, is taken" in done.said
+    assert f"Port {system.port('users')}, which users needs, is taken" in done.said
     assert system.processes() == []
 
 
@@ -57,8 +57,8 @@ def test_fresh_refuses_to_empty_somebody_elses_server(system: System) -> None:
 
 
 def test_an_unknown_service_is_answered_with_those_there_are(system: System) -> None:
-    done = system.dev("up", "--only=itmes")
+    done = system.dev("up", "--only=usres")
     assert done.returncode == 2
     assert done.stderr.strip().startswith(
-        "✗ There is no service itmes; did you mean items? There are users, items"
+        "✗ There is no service usres; did you mean users? There are users, "
     )

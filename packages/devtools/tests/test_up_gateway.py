@@ -82,10 +82,10 @@ def test_https_is_trusted_as_the_terminal_says(system: System, up: str) -> None:
 
 
 def test_a_service_that_was_left_out_is_a_problem_that_says_so(http: Client) -> None:
-    answer = http.get("/api/v1/items")
+    answer = http.get("/api/v1/users")
     assert answer.status_code == 503
     assert answer.headers["content-type"] == "application/problem+json"
-    assert answer.json()["detail"].endswith("or add --only items.")
+    assert answer.json()["detail"].endswith("or add --only users.")
 
 
 @pytest.mark.parametrize("path", ["/health", "/metrics", "/version", "/api/v1/openapi.json"])

@@ -26,7 +26,7 @@ def up(system: System) -> Iterator[str]:
         taken.bind(("127.0.0.1", PORT + system.offset))
         taken.listen()
         done = system.up(
-            "--only=items", "--no-reload", "--telemetry", "--otlp=http://127.0.0.1:1/viewer"
+            "--only=users", "--no-reload", "--telemetry", "--otlp=http://127.0.0.1:1/viewer"
         )
     assert done.returncode == 0, done.said
     yield done.stdout
@@ -57,14 +57,14 @@ def test_another_port_is_taken_where_the_usual_one_is(system: System, up: str) -
 
 def test_services_are_told_where_to_send(system: System, up: str) -> None:
     state = kept(system)
-    environment = psutil.Process(state["services"]["items"]["pid"]).environ()
+    environment = psutil.Process(state["services"]["users"]["pid"]).environ()
     assert {name: value for name, value in environment.items() if name.startswith("OTEL_")} == {
         "OTEL_EXPORTER_OTLP_ENDPOINT": state["otlp_endpoint"],
         "OTEL_TRACES_SAMPLER": "parentbased_always_on",
         "OTEL_BSP_SCHEDULE_DELAY": "500",
     }
     receiver = psutil.Process(state["receiver"]["pid"])
-    assert receiver.create_time() < psutil.Process(state["services"]["items"]["pid"]).create_time()
+    assert receiver.create_time() < psutil.Process(state["services"]["users"]["pid"]).create_time()
 
 
 def test_what_is_sent_is_seen_and_a_viewer_that_is_away_is_told(system: System, up: str) -> None:

@@ -305,3 +305,11 @@ async def test_what_an_oauth_endpoint_never_answers_is_not_declared(
     assert set(answers) == {"200", "400", "401", "413", "429", "500", "503", "504"}
     assert set(answers["400"]["content"]) == {JSON, PROBLEM}
     assert set(answers["401"]["content"]) == {JSON}
+
+
+async def test_operation_ids_stay(document: dict[str, Any]) -> None:
+    assert {operation["operationId"] for _, _, operation in operations(document)} == {
+        "register", "read_own_account", "erase_own_account", "change_password", "list_sessions",
+        "end_every_session", "end_session", "list_accounts", "administer_account", "issue_token",
+        "revoke_token", "introspect_token", "list_audit_events", "read_metadata", "read_key_set",
+    }  # fmt: skip

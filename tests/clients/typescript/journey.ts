@@ -1,19 +1,18 @@
-// What somebody does with the generated TypeScript clients of all services; the argument has the
-// addresses of the services and a password, as JSON.
+// What somebody does with the generated TypeScript clients of auth and users; the argument has
+// the addresses of the services and a password, as JSON.
 
 import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
 
-import { createAuthClient, type components as Auth } from "#auth";
-import { createItemsClient, type components as Items } from "#items";
-import { createUsersClient, type components as Users } from "#users";
+import { createAuthClient, type components as Auth } from "#clients/auth";
+import { createUsersClient, type components as Users } from "#clients/users";
 import type { Middleware } from "openapi-fetch";
 
-type ItemRead = Items["schemas"]["ItemRead"];
-type Problem = Items["schemas"]["ProblemDetail"];
+type ProfileRead = Users["schemas"]["ProfileRead"];
+type Problem = Users["schemas"]["ProblemDetail"];
 
 const given = JSON.parse(process.argv[2]!) as {
-  urls: { auth: string; users: string; items: string };
+  urls: { auth: string; users: string };
   password: string;
 };
 const email = `client-${randomUUID()}@example.com`;
@@ -47,95 +46,74 @@ const tokens: Auth["schemas"]["TokenRead"] = data(
 const headers = { Authorization: `${tokens.token_type} ${tokens.access_token}` };
 assert.deepEqual(data(await auth.GET("/api/v1/auth/me", { headers })), account);
 
-// A profile.
-const users = createUsersClient({ baseUrl: given.urls.users, headers });
-const profile: Users["schemas"]["ProfileRead"] = data(
-  await users.PATCH("/api/v1/users/me", { body: { bio: "Wrote the first program." } }),
-);
-assert.equal(profile.id, account.id);
-assert.deepEqual(data(await users.GET("/api/v1/users/me")), profile);
-
-// An item: one member is changed and nothing else is sent.
+// A profile: one member is changed and nothing else is sent.
 const sent: string[] = [];
 const record: Middleware = {
   async onRequest({ request }) {
     sent.push(await request.clone().text());
   },
 };
-const items = createItemsClient({ baseUrl: given.urls.items, headers });
-items.use(record);
-const created = await items.POST("/api/v1/items", {
-  params: { header: { "idempotency-key": randomUUID() } },
-  body: { name: "Lamp", price: 19.5 },
-});
-const lamp: ItemRead = data(created);
-assert.equal(created.response.status, 201);
-assert.deepEqual([lamp.name, lamp.price, lamp.tags, lamp.owner_id], ["Lamp", 19.5, [], account.id]);
+const users = createUsersClient({ baseUrl: given.urls.users, headers });
+users.use(record);
+const read = await users.GET("/api/v1/users/me");
+const profile: ProfileRead = data(read);
+assert.deepEqual([profile.id, profile.full_name], [account.id, "Ada Lovelace"]);
 
-const etag = created.response.headers.get("etag")!;
-const itsPath = { item_id: lamp.id };
-const changed: ItemRead = data(
-  await items.PATCH("/api/v1/items/{item_id}", {
-    params: { path: itsPath, header: { "If-Match": etag } },
-    body: { price: 24.99 },
+const etag = read.response.headers.get("etag")!;
+const changed: ProfileRead = data(
+  await users.PATCH("/api/v1/users/me", {
+    params: { header: { "If-Match": etag } },
+    body: { bio: "Wrote the first program." },
   }),
 );
-assert.equal(sent.at(-1), '{"price":24.99}');
-assert.deepEqual([changed.name, changed.price], ["Lamp", 24.99]);
+assert.equal(sent.at(-1), '{"bio":"Wrote the first program."}');
+assert.deepEqual(
+  [changed.bio, changed.full_name],
+  ["Wrote the first program.", "Ada Lovelace"],
+);
+assert.deepEqual(data(await users.GET("/api/v1/users/me")), changed);
+const itsPath = { account_id: account.id };
+const published: Users["schemas"]["PublicProfileRead"] = data(
+  await users.GET("/api/v1/users/{account_id}", { params: { path: itsPath } }),
+);
+assert.equal(published.bio, changed.bio);
 
-const free: ItemRead = data(
-  await items.PATCH("/api/v1/items/{item_id}", {
-    params: { path: itsPath },
-    body: { price: null },
-  }),
+const silent: ProfileRead = data(
+  await users.PATCH("/api/v1/users/me", { body: { bio: null } }),
 );
-assert.equal(free.price, null);
-
-// Lists.
-const desk = data(
-  await items.POST("/api/v1/items", { body: { name: "Desk", price: "120.00", tags: ["Home"] } }),
-);
-const first = data(
-  await items.GET("/api/v1/items", { params: { query: { sort: "-name", limit: 1 } } }),
-);
-assert.deepEqual(first.items.map((each) => each.name), ["Lamp"]);
-assert.ok(first.next_cursor);
-const second = data(
-  await items.GET("/api/v1/items", {
-    params: { query: { sort: "-name", limit: 1, cursor: first.next_cursor } },
-  }),
-);
-assert.deepEqual(second, { items: [desk], next_cursor: null });
-const found = data(
-  await items.GET("/api/v1/items", { params: { query: { tag: ["home"], q: "de" } } }),
-);
-assert.deepEqual(found.items, [desk]);
+assert.equal(silent.bio, null);
 
 // Errors.
-const stale = await items.PATCH("/api/v1/items/{item_id}", {
-  params: { path: itsPath, header: { "If-Match": etag } },
-  body: { price: 1 },
+const stale = await users.PATCH("/api/v1/users/me", {
+  params: { header: { "If-Match": etag } },
+  body: { locale: "en-GB" },
 });
 assert.equal(stale.response.status, 412);
 const changedMeanwhile: Problem | undefined = stale.error;
 assert.equal(changedMeanwhile?.error, "precondition_failed");
-const missing = await items.GET("/api/v1/items/{item_id}", {
-  params: { path: { item_id: randomUUID() } },
+const missing = await users.GET("/api/v1/users/{account_id}", {
+  params: { path: { account_id: randomUUID() } },
 });
 const notFound: Problem | undefined = missing.error;
-assert.deepEqual([notFound?.status, notFound?.error], [404, "item_not_found"]);
-const invalid = await items.POST("/api/v1/items", { body: { name: "" } });
-assert.deepEqual(invalid.error?.details?.map((each) => each.field), ["body.name"]);
+assert.deepEqual([notFound?.status, notFound?.error], [404, "profile_not_found"]);
+const forbidden = await users.GET("/api/v1/users", { params: { query: { limit: 1 } } });
+assert.equal(forbidden.error?.status, 403);
+const invalid = await users.PATCH("/api/v1/users/me", { body: { full_name: "" } });
+assert.deepEqual(invalid.error?.details?.map((each) => each.field), ["body.full_name"]);
 
 // What the types refuse; each is an error of the compiler where they no longer do.
-// @ts-expect-error: an item has a name
-const nameless: Items["schemas"]["ItemCreate"] = { price: 1 };
-// @ts-expect-error: a name is never null
-const unnamed: Items["schemas"]["ItemUpdate"] = { name: null };
-// @ts-expect-error: there is no such order
-const unordered: Items["schemas"]["ItemSort"] = "weight";
-void [nameless, unnamed, unordered];
+// @ts-expect-error: an account has a password
+const open: Auth["schemas"]["AccountCreate"] = { email };
+// @ts-expect-error: a biography is text
+const counted: Users["schemas"]["ProfileUpdate"] = { bio: 1 };
+// @ts-expect-error: there is no such member
+const unknown: Users["schemas"]["ProfileUpdate"] = { nickname: "Ada" };
+void [open, counted, unknown];
 
 // A deletion has no result.
-const deleted = await items.DELETE("/api/v1/items/{item_id}", { params: { path: itsPath } });
-assert.deepEqual([deleted.response.status, deleted.error], [204, undefined]);
+const sessions = data(await auth.GET("/api/v1/auth/sessions", { headers }));
+const ended = await auth.DELETE("/api/v1/auth/sessions/{session_id}", {
+  params: { path: { session_id: sessions.items[0]!.id } },
+  headers,
+});
+assert.deepEqual([ended.response.status, ended.data], [204, undefined]);

@@ -15,7 +15,7 @@ from tests.e2e.system import SERVICES, System
 pytestmark = pytest.mark.skipif(
     find_browser() is None, reason="needs Chromium (Debian: chromium-headless-shell)"
 )
-MARKUP = "/api/v1/items/<img/src=x/onerror=document.title='run'>"
+MARKUP = "/api/v1/users/<img/src=x/onerror=document.title='run'>"
 
 
 def rows_with(path: str) -> str:
@@ -34,13 +34,13 @@ def ask_as_written(url: str, path: str) -> None:
 async def test_from_the_front_page_to_a_login(
     http: AsyncClient, gateway: System, page: Page
 ) -> None:
-    url = gateway.urls["items"]
+    url = gateway.urls["users"]
     person = Person(http, gateway)
     assert (await person.register()).status_code == 201
 
     page.open(url)
     summary = "document.querySelector('#summary')?.textContent"
-    page.wait_for(f"{summary} === '3 services, all healthy'")
+    page.wait_for(f"{summary} === '{len(SERVICES)} services, all healthy'")
     names = "[...document.querySelectorAll('#services h3')].map(each => each.textContent)"
     assert sorted(page.evaluate(names)) == sorted(SERVICES)
     assert page.wait_for("!document.querySelector('#no-logins').hidden")
@@ -50,14 +50,14 @@ async def test_from_the_front_page_to_a_login(
     assert page.evaluate("document.querySelectorAll('img').length") == 0
     assert page.evaluate("document.title") == "Local system"
 
-    page.click("#services a[href='/docs/items']")
+    page.click("#services a[href='/docs/users']")
     page.click(".auth-wrapper .authorize")
     page.type_into("#oauth_username", person.email)
     page.type_into("#oauth_password", PASSWORD)
     page.click(".modal-ux .auth-btn-wrapper .authorize")
     assert page.text_of(".modal-ux .auth-container h6") == "Authorized"
     page.click(".modal-ux .close-modal")
-    block = ".opblock-get:has([data-path='/api/v1/items'])"
+    block = ".opblock-get:has([data-path='/api/v1/users/me'])"
     page.click(f"{block} .opblock-summary-control")
     page.click(f"{block} .try-out__btn")
     page.click(f"{block} .execute")
@@ -70,4 +70,4 @@ async def test_from_the_front_page_to_a_login(
     assert [each for each in page.failures if "overview.json" not in each] == []
     assert page.hosts == {urlsplit(url).netloc}
     assert Request("POST", gateway.api("auth", "/auth/token")) in page.requests
-    assert any(each.url.startswith(gateway.api("items", "/items")) for each in page.requests)
+    assert any(each.url.startswith(gateway.api("users", "/users/me")) for each in page.requests)

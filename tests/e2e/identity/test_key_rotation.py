@@ -28,7 +28,7 @@ PAUSE_SECONDS = 0.2
 @pytest.fixture
 def system(own_databases: TestDatabases, tmp_path: Path) -> Iterator[StartedSystem]:
     with StartedSystem(own_databases, tmp_path, **UNLIMITED, **QUICK) as started:
-        started.start("auth", "auth", "items")
+        started.start("auth", "auth", "users")
         started.wait_until_healthy()
         yield started
 
@@ -40,7 +40,7 @@ def key_of(person: Person) -> str:
 async def test_a_rotation_refuses_no_valid_token(
     http: AsyncClient, system: StartedSystem, register: NewPerson
 ) -> None:
-    *auths, items = system.replicas
+    *auths, users = system.replicas
     people = [await register() for _ in range(CLIENTS)]
     old = key_of(people[0])
     early = Person(http, system, people[0].email)
@@ -56,7 +56,7 @@ async def test_a_rotation_refuses_no_valid_token(
             statuses["refresh", answer.status_code] += 1
             for each in (person, early):
                 for _ in range(3):
-                    statuses["items", await each.status_at(items)] += 1
+                    statuses["users", await each.status_at(users)] += 1
                 statuses["auth", await each.status_at(auth)] += 1
             await asyncio.sleep(PAUSE_SECONDS)
 
@@ -70,5 +70,5 @@ async def test_a_rotation_refuses_no_valid_token(
     done.set()
     await asyncio.gather(*workers)
     assert {status for _, status in statuses} == {200}, statuses
-    assert statuses["items", 200] > 100
+    assert statuses["users", 200] > 100
     assert key_of(early) == old

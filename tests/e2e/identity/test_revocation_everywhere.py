@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 
 from tests.e2e.identity.conftest import NewPerson, requests_to, within_a_second
+from tests.e2e.operations import OWN_PATHS
 from tests.e2e.people import PASSWORD, Person, new_person
 from tests.e2e.system import StartedSystem
 
@@ -83,7 +84,7 @@ async def test_what_ends_in_auth_is_refused_everywhere_and_stays_so_without_redi
     system: StartedSystem, register: NewPerson
 ) -> None:
     auth = system.processes["auth"]
-    services = [system.processes[name] for name in ("items", "users")]
+    services = [system.processes[name] for name in OWN_PATHS if name != "auth"]
     bystander = await register()
     ended = []
     for end in ENDS:
@@ -119,7 +120,7 @@ async def test_what_ends_in_auth_is_refused_everywhere_and_stays_so_without_redi
 async def test_everybody_is_logged_out_everywhere(
     system: StartedSystem, register: NewPerson
 ) -> None:
-    services = list(system.processes.values())
+    services = [system.processes[name] for name in OWN_PATHS]
     people = [await register() for _ in range(3)]
     for person in people:
         assert await accepted(person, services)

@@ -4,19 +4,20 @@ import asyncio
 
 from httpx2 import AsyncClient
 from tests.e2e.identity.conftest import NewPerson, requests_to
-from tests.e2e.system import OWN_PATHS, StartedSystem, health_of
+from tests.e2e.operations import OWN_PATHS
+from tests.e2e.system import StartedSystem, health_of
 
 
 async def test_services_go_on_without_auth_and_a_fresh_one_says_when_to_try_again(
     http: AsyncClient, system: StartedSystem, register: NewPerson
 ) -> None:
     auth = system.processes["auth"]
-    services = [system.processes[name] for name in ("items", "users")]
+    services = [system.processes[name] for name in OWN_PATHS if name != "auth"]
     seen, unseen = await register(), await register()
     for service in services:
         assert await seen.status_at(service) == 200
     await asyncio.to_thread(auth.stop)
-    (fresh,) = system.start("items")
+    (fresh,) = system.start("users")
 
     for service in services:
         for person in (seen, unseen):
@@ -24,7 +25,7 @@ async def test_services_go_on_without_auth_and_a_fresh_one_says_when_to_try_agai
                 assert await person.status_at(service) == 200
 
     await asyncio.to_thread(fresh.wait_until_ready)
-    url = f"{fresh.url}/api/v1{OWN_PATHS['items']}"
+    url = f"{fresh.url}/api/v1{OWN_PATHS['users']}"
     answer = await http.get(url, headers=seen.headers)
     assert answer.status_code == 503
     assert int(answer.headers["retry-after"]) >= 1
@@ -41,12 +42,12 @@ async def test_services_go_on_without_auth_and_a_fresh_one_says_when_to_try_agai
 async def test_requests_with_tokens_cost_auth_nothing(
     system: StartedSystem, register: NewPerson
 ) -> None:
-    auth, items = (system.processes[name] for name in ("auth", "items"))
+    auth, users = (system.processes[name] for name in ("auth", "users"))
     people = [await register() for _ in range(5)]
     for person in people:
-        assert await person.status_at(items) == 200
+        assert await person.status_at(users) == 200
     before = await requests_to(auth)
     for _ in range(20):
         for person in people:
-            assert await person.status_at(items) == 200
+            assert await person.status_at(users) == 200
     assert await requests_to(auth) == before

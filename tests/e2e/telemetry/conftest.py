@@ -1,4 +1,4 @@
-"""Three services that export to a collector, started for the tests of this folder."""
+"""Services that export to a collector, started for the tests of this folder."""
 
 from collections.abc import Iterator
 

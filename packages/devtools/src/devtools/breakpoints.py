@@ -17,7 +17,7 @@ def breakpoint_reached(*_arguments: Any, **_options: Any) -> None:
     place = f"{os.path.relpath(caller.f_code.co_filename)}:{caller.f_lineno}"
     port = os.environ.get(PORT_VARIABLE)
     if port is None:
-        service = os.environ.get("PROJECT_NAME", "items")
+        service = os.environ.get("PROJECT_NAME", "users")
         _say(f"breakpoint() at {place} is passed over; ./dev up --debug {service} stops there")
         return
     # Here: it takes a second, and only a service that is debugged needs it.

@@ -24,6 +24,7 @@ from devtools.check_skips import (
 )
 from devtools.errors import no_such
 from devtools.project import ROOT, uv_command
+from devtools.services import SERVICES
 
 NO_NETWORK: Final = "left out: there is no network"
 TYPED: Final = ("packages", "services", "benchmarks", "tests")
@@ -72,8 +73,9 @@ def steps() -> list[Step]:
         Step("types", (*tool, "mypy", *folders)),
         Step("format", (*tool, "ruff", "format", "--check", "--quiet", "."), "./dev fix"),
         Step("lint", (*tool, "ruff", "check", "--quiet", "."), "./dev fix mends some of it"),
-        Step("imports", (str(_script("lint-imports")), "--no-logo")),
+        Step("imports", (*tool, "devtools.import_contracts")),
         Step("contracts", (*tool, "devtools.contract_check")),
+        Step("services", (*tool, "devtools.derived.files"), "./dev fix"),
         Step("migrations", (*tool, "devtools.migration_lint")),
     ]
     if uv := uv_command():
@@ -177,6 +179,7 @@ def run(command: Sequence[str]) -> Outcome:
     done = subprocess.run(  # noqa: S603 - our own tools
         command,
         cwd=ROOT,
+        env={**os.environ, "MYPYPATH": mypy_path()},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -192,6 +195,11 @@ def run(command: Sequence[str]) -> Outcome:
     return Outcome(done.returncode == 0, seconds, output)
 
 
+def mypy_path() -> str:
+    """Where mypy finds the services' packages, besides what `pyproject.toml` lists."""
+    return os.pathsep.join(str(service.source) for service in SERVICES)
+
+
 def _table(todo: Sequence[Step], outcomes: dict[str, Outcome]) -> Table:
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
     for step in todo:
@@ -205,8 +213,3 @@ def _table(todo: Sequence[Step], outcomes: dict[str, Outcome]) -> Table:
         how = outcome.left_out or f"{outcome.seconds:5.1f} s"
         table.add_row(mark, step.name, f"[dim]{how}[/]")
     return table
-
-
-def _script(name: str) -> str:
-    """A command that a package installed beside this Python."""
-    return os.path.join(os.path.dirname(sys.executable), name)  # noqa: PTH118, PTH120 - the environment's own link, unresolved

@@ -35,6 +35,9 @@ COMMANDS: Final = {
     "manifests": "devtools.manifests:manifests",
     "image": "devtools.image:image",
     "vendor": "devtools.vendor:vendor",
+    "remove": "devtools.remove:remove",
+    "rename": "devtools.rename:rename",
+    "upgrade": "devtools.upgrade:upgrade",
 }
 """In the order in which `--help` lists them."""
 

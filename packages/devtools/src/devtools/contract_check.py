@@ -24,10 +24,10 @@ HEAD: Final = """\
 # (docs/contracts.md). `./dev check` shows what is to be written here:
 #
 #   [[break]]
-#   service = "items"
+#   service = "users"
 #   rule = "response-property-removed"
-#   place = "ItemRead.owner_id"
-#   reason = "Nobody but the owner reads an item."
+#   place = "ProfileRead.locale"
+#   reason = "No client shows it."
 """
 MEMBERS: Final = frozenset({"service", "rule", "place", "reason"})
 

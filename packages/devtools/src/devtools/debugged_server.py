@@ -1,4 +1,4 @@
-"""`python -m devtools.debugged_server items.app:create_app`: the server, open to a debugger."""
+"""`python -m devtools.debugged_server users.app:create_app`: the server, open to a debugger."""
 
 import sys
 

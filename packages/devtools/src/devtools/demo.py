@@ -1,4 +1,4 @@
-"""`./dev demo`: the first journey of the README, request by request, with what to expect.
+"""`./dev demo`: a journey through all services, request by request, with what to expect.
 
 Runs against the system that is up, as often as one likes: each run has people and keys of its own.
 """
@@ -7,21 +7,24 @@ import json
 import secrets
 import shutil
 import time
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from httpx2 import Client, HTTPError, Response
 from rich.text import Text
 
+from devtools.api_collections import Collection, collections_to_fill
 from devtools.errors import CommandError
-from devtools.running_services import Addresses, running_services
+from devtools.running_services import running_services
 from devtools.terminal import Terminal
 
 PASSWORD: Final = "correct horse battery"  # noqa: S105 - of accounts made for this run
 INDENT: Final = 8
-SHOWN: Final = (
-    "email", "full_name", "token_type", "expires_in", "name", "price", "tags", "title", "status",
-)  # fmt: skip
+SHOWN: Final = ("email", "full_name", "bio", "token_type", "expires_in")
 """Of an answer; the rest is in the API's documentation."""
+HEADERS: Final = ("etag", "idempotency-replayed")
+PROBLEM: Final = ("title", "status")
+"""Of a problem."""
 
 
 class DemoError(CommandError):
@@ -29,7 +32,10 @@ class DemoError(CommandError):
 
 
 def demo() -> None:
-    """Go through the first journey: register, log in, create, change, share nothing, delete."""
+    """Register, log in, change a profile; create, read, change and delete whatever services have.
+
+    What is sent to a collection is the example in the OpenAPI document of its service.
+    """
     where, _ = running_services()
     with Client(timeout=30, trust_env=False) as client:
         journey = Journey(Terminal(), client)
@@ -37,50 +43,110 @@ def demo() -> None:
     journey.summary()
 
 
-def _run(journey: "Journey", where: Addresses) -> None:
+def _run(journey: "Journey", where: Mapping[str, str]) -> None:
     run = secrets.token_hex(4)
-    items, auth = f"{where.items}/api/v1/items", f"{where.auth}/api/v1/auth"
+    auth, users = f"{where['auth']}/api/v1/auth", f"{where['users']}/api/v1/users"
     ada = _register(journey, auth, f"ada-{run}@example.com", "Ada")
-    journey.step(
+    profile = _change_profile(journey, users, ada)
+    eve = _register(journey, auth, f"eve-{run}@example.com", "Eve")
+    _be_somebody_else(journey, users, profile, eve)
+    for service, collections in collections_to_fill().items():
+        for collection in collections:
+            _fill(journey, where[service.name], collection, ada, eve)
+
+
+def _change_profile(journey: "Journey", users: str, ada: str) -> str:
+    """Read and change Ada's profile; its id."""
+    own = f"{users}/me"
+    read = journey.step(
         "The profile is there at once, in another service",
-        "GET", f"{where.users}/api/v1/users/me", 200, "the name that auth was told",
+        "GET", own, 200, "the name that auth was told, and the version in ETag",
         token=ada,
     )  # fmt: skip
-    lamp = {"name": "Lamp", "price": 19.5, "tags": ["home"]}
-    made = journey.step(
-        "Create an item",
-        "POST", items, 201, "the item, and its address in Location",
-        token=ada, headers={"Idempotency-Key": f"lamp-{run}"}, json=lamp,
+    etag = read.headers["etag"]
+    journey.step(
+        "Read it again, if it is another one by now",
+        "GET", own, 304, "it is not; nothing is sent",
+        token=ada, headers={"If-None-Match": etag},
     )  # fmt: skip
-    again = journey.step(
-        "Send the same request again, as after a lost answer",
-        "POST", items, 201, "the same item: nothing new was made",
-        token=ada, headers={"Idempotency-Key": f"lamp-{run}"}, json=lamp,
-    )  # fmt: skip
-    journey.require(again.json()["id"] == made.json()["id"], "The second item is another one.")
-    found = journey.step(
-        "List items by tag",
-        "GET", f"{items}?tag=home&limit=10", 200, "a page with one item",
-        token=ada,
-    )  # fmt: skip
-    journey.require(len(found.json()["items"]) == 1, "There is more than one item.")
-    item = f"{items}/{made.json()['id']}"
-    read = journey.step("Read it", "GET", item, 200, "the item, and its version in ETag", token=ada)
-    etag = {"If-Match": read.headers["etag"]}
     journey.step(
         "Change it, if nobody else has",
-        "PATCH", item, 200, "the new price", token=ada, headers=etag, json={"price": 17},
+        "PATCH", own, 200, "the new text, and another ETag",
+        token=ada, headers={"If-Match": etag}, json={"bio": "Writes programs for engines."},
     )  # fmt: skip
     journey.step(
         "Change it with the ETag of before",
-        "PATCH", item, 412, "stale: somebody else's change is not overwritten",
-        token=ada, headers=etag, json={"price": 1},
+        "PATCH", own, 412, "stale: somebody else's change is not overwritten",
+        token=ada, headers={"If-Match": etag}, json={"bio": None},
     )  # fmt: skip
-    eve = _register(journey, auth, f"eve-{run}@example.com", "Eve")
+    return str(read.json()["id"])
+
+
+def _be_somebody_else(journey: "Journey", users: str, profile: str, eve: str) -> None:
+    """See what Eve may see of Ada."""
+    public = journey.step(
+        "Somebody else reads the public part",
+        "GET", f"{users}/{profile}", 200, "name and text, no e-mail address",
+        token=eve,
+    )  # fmt: skip
+    journey.require("email" not in public.json(), "Somebody else is told the e-mail address.")
     journey.step(
-        "Somebody else does not see it", "GET", item, 404, "as if it were not there", token=eve
-    )
-    journey.step("Delete it", "DELETE", item, 204, "no content", token=ada)
+        "Nobody but an admin lists all profiles",
+        "GET", users, 403, "this needs the role admin",
+        token=eve,
+    )  # fmt: skip
+
+
+def _fill(journey: "Journey", origin: str, collection: Collection, ada: str, eve: str) -> None:
+    """Create an entry of Ada's; read, change and delete it, as far as the service has that."""
+    url, body, further = f"{origin}{collection.path}", collection.create.example, collection.further
+    members = tuple(body)
+    key = {"Idempotency-Key": f"demo-{secrets.token_hex(4)}"} if collection.is_repeatable else {}
+    made = journey.step(
+        collection.create.title,
+        "POST", url, 201, "what was made, and its address in Location",
+        token=ada, headers=key, json=body, shown=members,
+    )  # fmt: skip
+    if collection.is_repeatable:
+        again = journey.step(
+            "Send the same request again, as after a lost answer",
+            "POST", url, 201, "the same answer: nothing new was made",
+            token=ada, headers=key, json=body, shown=members,
+        )  # fmt: skip
+        journey.require(again.json()["id"] == made.json()["id"], "Another one was made.")
+    if "list" in further:
+        found = journey.step(
+            further["list"].title,
+            "GET", f"{url}?limit=10", 200, "a page with the one that was made",
+            token=ada, shown=members,
+        )  # fmt: skip
+        ids = [each["id"] for each in found.json()["items"]]
+        journey.require(ids == [made.json()["id"]], "The page has not the one that was made.")
+    entry, etag = f"{url}/{made.json()['id']}", ""
+    if "read" in further:
+        read = journey.step(
+            further["read"].title,
+            "GET", entry, 200, "the same, and its version in ETag",
+            token=ada, shown=members,
+        )  # fmt: skip
+        etag = read.headers.get("etag", "")
+        journey.step(
+            "Somebody else does not see it", "GET", entry, 404, "as if it were not there", token=eve
+        )
+    if "change" in further and etag:
+        change = further["change"].example
+        journey.step(
+            f"{further['change'].title}, if nobody else has",
+            "PATCH", entry, 200, "the change, and another ETag",
+            token=ada, headers={"If-Match": etag}, json=change, shown=(*members, *change),
+        )  # fmt: skip
+        journey.step(
+            f"{further['change'].title} with the ETag of before",
+            "PATCH", entry, 412, "stale: somebody else's change is not overwritten",
+            token=ada, headers={"If-Match": etag}, json=change,
+        )  # fmt: skip
+    if "delete" in further:
+        journey.step(further["delete"].title, "DELETE", entry, 204, "no content", token=ada)
 
 
 def _register(journey: "Journey", auth: str, email: str, name: str) -> str:
@@ -122,16 +188,17 @@ class Journey:
         *,
         token: str = "",
         headers: dict[str, str] | None = None,
+        shown: Sequence[str] = SHOWN,
         **options: Any,
     ) -> Response:
-        """Send one request and show what came.
+        """Send one request and show what came, of the answer the members `shown`.
 
         Raises:
             DemoError: no answer, or another status than the expected one.
         """
         self._count += 1
-        shown = Text(f"\n  {self._count:>2}  ", "dim").append(title, "bold not dim")
-        self._terminal.console.print(shown)
+        heading = Text(f"\n  {self._count:>2}  ", "dim").append(title, "bold not dim")
+        self._terminal.console.print(heading)
         self._line("→", f"{method} {url}", "dim")
         for name, value in (headers or {}).items():
             self._line(" ", f"{name}: {value}", "dim")
@@ -141,7 +208,9 @@ class Journey:
         own = {**(headers or {}), **({"Authorization": f"Bearer {token}"} if token else {})}
         answer = self._send(method, url, own, options)
         well = answer.status_code == expected
-        self._line("←", f"{answer.status_code}  {_answer(answer)}", "green" if well else "red")
+        self._line(
+            "←", f"{answer.status_code}  {_answer(answer, shown)}", "green" if well else "red"
+        )
         if not well:
             raise DemoError(f"{title}: {expected} was expected, {answer.status_code} came.")
         self._line("✓", f"expected {expected}: {meaning}", "dim")
@@ -182,13 +251,14 @@ class Journey:
         self._terminal.console.print(Text(f"      {mark} ", style).append(short))
 
 
-def _answer(answer: Response) -> str:
+def _answer(answer: Response, members: Sequence[str]) -> str:
     """What matters of an answer in one line."""
-    parts = [f"{name}: {answer.headers[name]}" for name in ("etag",) if name in answer.headers]
+    parts = [f"{name}: {answer.headers[name]}" for name in HEADERS if name in answer.headers]
     if answer.content:
         said = answer.json()
-        shown = {name: said[name] for name in SHOWN if name in said}
+        shown = {name: said[name] for name in (*members, *PROBLEM) if name in said}
         if "items" in said:
-            shown["items"] = [item["name"] for item in said["items"]]
+            first = members[0]
+            shown["items"] = [entry.get(first) for entry in said["items"]]
         parts.append(json.dumps(shown, ensure_ascii=False))
     return "  ".join(parts)

@@ -1,4 +1,4 @@
-"""`./dev env items`: the variables a service runs with, for a shell or a `.env` file."""
+"""`./dev env users`: the variables a service runs with, for a shell or a `.env` file."""
 
 import shlex
 import sys
@@ -25,7 +25,7 @@ def env(
         bool, typer.Option("--show-secrets", help="Print passwords and keys too.")
     ] = False,
 ) -> None:
-    """Print the variables a service runs with: eval "$(./dev env items --show-secrets)"."""
+    """Print the variables a service runs with: eval "$(./dev env users --show-secrets)"."""
     (whose,) = chosen([service])
     found = running_system()
     offset = next(

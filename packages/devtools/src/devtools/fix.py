@@ -1,18 +1,25 @@
 """`./dev fix`: what machines can put right: lint, format, lock file, files made from the code."""
 
 import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
 
 import typer
 
 from devtools import env_example, openapi
 from devtools.check import Step, run
+from devtools.derived import files
 from devtools.errors import CommandError
-from devtools.project import uv_command
+from devtools.project import ROOT, uv_command
 from devtools.terminal import Terminal
+
+MOST_SHOWN: Final = 3
+"""Paths of files; of more, how many there are."""
 
 
 def fix() -> None:
-    """Mend lint findings, format, bring the lock file, .env.example and docs/api up to date."""
+    """Mend lint findings, format, bring the lock file and files made from the code up to date."""
     terminal = Terminal()
     ruff = (sys.executable, "-m", "ruff")
     steps = [
@@ -39,4 +46,19 @@ def fix() -> None:
         terminal.failure(str(error))
     else:
         terminal.step("API", "docs/api written" if written else "docs/api is right")
+    try:
+        changed = files.write()
+    except CommandError as error:
+        failed = True
+        terminal.failure(str(error))
+    else:
+        terminal.step(
+            "services", f"{_listed(changed)} written" if changed else "all is as declared"
+        )
     raise typer.Exit(1 if failed else 0)
+
+
+def _listed(paths: Sequence[Path]) -> str:
+    shown = [str(path.relative_to(ROOT)) for path in paths[:MOST_SHOWN]]
+    more = len(paths) - len(shown)
+    return ", ".join([*shown, f"{more} more"] if more else shown)

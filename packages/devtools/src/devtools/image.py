@@ -10,6 +10,8 @@ import typer
 
 from devtools.errors import CommandError, no_such
 from devtools.project import ROOT
+from devtools.services import SERVICES
+from devtools.workspace import workspace
 
 
 def image(
@@ -18,12 +20,12 @@ def image(
     target: Annotated[
         str, typer.Option(help="Stage of the Dockerfile: production, or dev (reloads).")
     ] = "production",
-    tag: Annotated[str, typer.Option(help="Tag of services/NAME.")] = "dev",
+    tag: Annotated[str, typer.Option(help="Tag of WORKSPACE/NAME.")] = "dev",
     network: Annotated[
         str, typer.Option(help="Network of the build steps, passed to docker build.")
     ] = "default",
 ) -> None:
-    """Build container images named services/NAME:TAG."""
+    """Build container images named WORKSPACE/NAME:TAG, after `[tool.workspace]`."""
     names = service_names()
     for name in services or ():
         if name not in names:
@@ -34,14 +36,14 @@ def image(
             "There is no Docker client with BuildKit and a running engine; install or start one."
         )
     for name in services or names:
-        typer.echo(f"services/{name}:{tag} ({target})")
+        typer.echo(f"{workspace().image(name)}:{tag} ({target})")
         if build(docker, name, target=target, tag=tag, network=network):
             raise typer.Exit(1)
 
 
 def service_names() -> list[str]:
-    """The folders of `services/`."""
-    return sorted(path.parent.name for path in (ROOT / "services").glob("*/pyproject.toml"))
+    """The names of all services."""
+    return [service.name for service in SERVICES]
 
 
 def docker_command() -> str | None:
@@ -73,7 +75,14 @@ def build(docker: str, service: str, *, target: str, tag: str, network: str = "d
         "REVISION": _revision(),
     }
     command = [docker, "build", "--file", str(ROOT / "infra/docker/Dockerfile")]
-    command += ["--target", target, "--tag", f"services/{service}:{tag}", "--network", network]
+    command += [
+        "--target",
+        target,
+        "--tag",
+        f"{workspace().image(service)}:{tag}",
+        "--network",
+        network,
+    ]
     for name, value in arguments.items():
         command += ["--build-arg", f"{name}={value}"]
     environment = {**os.environ, "DOCKER_BUILDKIT": "1"}

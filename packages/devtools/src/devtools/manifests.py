@@ -30,6 +30,7 @@ from referencing import Registry, Resource
 from devtools.check_skips import EXIT_NO_NETWORK, needs_network
 from devtools.errors import CommandError
 from devtools.project import ROOT, uv_command
+from devtools.workspace import workspace
 
 K8S: Final = ROOT / "infra" / "k8s"
 KUBERNETES_VERSIONS: Final = ("1.31", "1.32", "1.33", "1.34", "1.35", "1.36", "1.37")
@@ -141,7 +142,7 @@ def render_combinations() -> list[Rendered]:
         kustomization = {
             "apiVersion": "kustomize.config.k8s.io/v1beta1",
             "kind": "Kustomization",
-            "namespace": "services",
+            "namespace": workspace().namespace,
             "resources": [str(relative / "base")],
             "components": components,
             "images": images,
@@ -150,7 +151,9 @@ def render_combinations() -> list[Rendered]:
         return render(directory, name)
 
     services = [path.parent.name for path in (K8S / "base").glob("*/kustomization.yaml")]
-    images = [{"name": f"services/{each}", "digest": f"sha256:{'0' * 64}"} for each in services]
+    images = [
+        {"name": workspace().image(each), "digest": f"sha256:{'0' * 64}"} for each in services
+    ]
     with tempfile.TemporaryDirectory() as temporary, ThreadPoolExecutor(os.cpu_count()) as pool:
         root = Path(temporary).resolve()
         return list(pool.map(overlay, combinations()))

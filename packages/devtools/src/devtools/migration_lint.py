@@ -37,7 +37,7 @@ def lint(packages: Iterable[str]) -> int:
     """Look at every migration of some packages; returns squawk's exit status.
 
     Args:
-        packages: of migrations, such as `items.migrations`.
+        packages: of migrations, such as `users.migrations`.
     """
     with tempfile.TemporaryDirectory() as folder:
         for package in packages:

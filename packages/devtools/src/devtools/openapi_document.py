@@ -1,4 +1,4 @@
-"""`python -m devtools.openapi_document items.app:create_app`: its OpenAPI document as JSON."""
+"""`python -m devtools.openapi_document users.app:create_app`: its OpenAPI document as JSON."""
 
 import json
 import sys

@@ -1,4 +1,4 @@
-"""`./dev psql items`: psql on a service's own database, as its own role."""
+"""`./dev psql users`: psql on a service's own database, as its own role."""
 
 import os
 import shutil

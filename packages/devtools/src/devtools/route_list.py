@@ -1,4 +1,4 @@
-"""`python -m devtools.route_list items.app:create_app`: its routes as JSON, for `routes.py`."""
+"""`python -m devtools.route_list users.app:create_app`: its routes as JSON, for `routes.py`."""
 
 import json
 import sys

@@ -1,11 +1,11 @@
 """Finds the services that answer: those of the local system, or those that variables name."""
 
 import os
-from dataclasses import dataclass
+from collections.abc import Mapping
 
 from devtools import state
 from devtools.errors import CommandError
-from devtools.services import AUTH, ITEMS, USERS, Service
+from devtools.services import SERVICES
 from devtools.state import State
 
 
@@ -15,36 +15,29 @@ class NotRunningError(CommandError):
     exit_status = 3
 
 
-@dataclass(frozen=True, slots=True)
-class Addresses:
-    """Where the services answer."""
+def running_services() -> tuple[Mapping[str, str], bool]:
+    """Where each service answers, by its name, and whether that is the local system.
 
-    auth: str
-    items: str
-    users: str
-
-
-def running_services() -> tuple[Addresses, bool]:
-    """Where the services are, and whether that is the local system.
-
-    AUTH_URL, ITEMS_URL and USERS_URL name a system elsewhere.
+    USERS_URL and its like, one for each service, name a system elsewhere.
 
     Raises:
-        NotRunningError: nothing is named and nothing runs here.
+        NotRunningError: not all are named, and what is missing does not run here.
     """
     named = {
-        service: os.environ.get(f"{service.name.upper()}_URL") for service in (AUTH, ITEMS, USERS)
+        service.name: url.rstrip("/")
+        for service in SERVICES
+        if (url := os.environ.get(f"{service.name.upper()}_URL"))
     }
-    if all(named.values()):
-        return Addresses(*(str(url).rstrip("/") for url in named.values())), False
+    if len(named) == len(SERVICES):
+        return named, False
     found = running_system()
 
-    def local(service: Service) -> str:
-        if service.name not in found.services:
-            raise NotRunningError(f"{service.name} does not run; start all services with ./dev up.")
-        return f"http://localhost:{found.services[service.name].port}"
+    def local(name: str) -> str:
+        if name not in found.services:
+            raise NotRunningError(f"{name} does not run; start all services with ./dev up.")
+        return f"http://localhost:{found.services[name].port}"
 
-    return Addresses(*(named[service] or local(service) for service in named)), True
+    return {each.name: named.get(each.name) or local(each.name) for each in SERVICES}, True
 
 
 def running_system() -> State:

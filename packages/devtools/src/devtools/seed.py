@@ -1,10 +1,9 @@
-"""`./dev seed`: a demo admin, users and a few thousand items, through the services' own APIs."""
+"""`./dev seed`: a demo admin, users and rows of theirs, through the services' own APIs."""
 
 import asyncio
-import random
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Annotated, Any, Final
 
@@ -13,10 +12,12 @@ from httpx2 import AsyncClient, HTTPError, Limits, Response
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from devtools.api_collections import collections_to_fill
+from devtools.demo_rows import DemoRows, demo_rows
 from devtools.errors import CommandError
 from devtools.forward import dev_system
 from devtools.project import ROOT
-from devtools.running_services import Addresses, running_services
+from devtools.running_services import running_services
 from devtools.services import AUTH
 from devtools.terminal import Terminal
 
@@ -28,16 +29,9 @@ PEOPLE: Final = (
     "Frances Allen", "Grace Hopper", "Hedy Lamarr", "Jean Sammet", "Katherine Johnson",
     "Ken Thompson", "Margaret Hamilton",
 )  # fmt: skip
-ITEMS_EACH: Final = 250
-TAG: Final = "demo"
+ROWS_EACH: Final = 250
 AT_ONCE: Final = 8
 PAGE: Final = 100
-
-ADJECTIVES: Final = ("Blue", "Small", "Quiet", "Old", "Round", "Bright", "Heavy", "Warm", "Plain")
-THINGS: Final = {
-    "Lamp": "home", "Chair": "home", "Kettle": "kitchen", "Knife": "kitchen", "Spade": "garden",
-    "Bench": "garden", "Atlas": "books", "Novel": "books", "Drill": "tools", "Saw": "tools",
-}  # fmt: skip
 
 
 class SeedError(CommandError):
@@ -45,20 +39,30 @@ class SeedError(CommandError):
 
 
 def seed(
-    items: Annotated[
-        int, typer.Option(min=0, max=500, help="Items of each of the users.")
-    ] = ITEMS_EACH,
+    rows: Annotated[
+        int, typer.Option(min=0, max=500, help="Of each user in each collection of a service.")
+    ] = ROWS_EACH,
 ) -> None:
-    """Make a demo admin, users and items; what is there already stays as it is.
+    """Make a demo admin, users and rows of theirs; what is there already stays as it is.
 
-    AUTH_URL, ITEMS_URL and USERS_URL name a system elsewhere, such as one on a local cluster.
+    Rows are made in each collection that an API has, from the samples in services/<name>/seed.json
+    or the example of its OpenAPI document. AUTH_URL, USERS_URL and so on, one for each service,
+    name a system elsewhere, such as one on a local cluster.
     """
     terminal = Terminal()
     where, here = running_services()
-    made = asyncio.run(_fill(where, terminal, items))
+    tables = {
+        f"{where[service.name]}{collection.path}": demo_rows(service, collection)
+        for service, collections in collections_to_fill().items()
+        for collection in collections
+        if "list" in collection.further
+    }
+    made = asyncio.run(_fill(where, tables, terminal, rows))
     if here:
         _make_admin()
-    terminal.say(f"{made} items made, {len(PEOPLE) * items} wanted in all.")
+    for url, count in made.items():
+        name = tables[url].collection.name
+        terminal.say(f"{count} {name} made, {len(PEOPLE) * rows} wanted in all.")
     _show_credentials(terminal)
     if not here:
         terminal.say(
@@ -67,39 +71,47 @@ def seed(
         )
 
 
-async def _fill(where: Addresses, terminal: Terminal, each: int) -> int:
-    """Register everybody and make their items; how many items are new."""
+async def _fill(
+    where: Mapping[str, str], tables: Mapping[str, DemoRows], terminal: Terminal, each: int
+) -> dict[str, int]:
+    """Register everybody and make their rows; how many are new at each URL of a collection."""
+    names = ["accounts", *(rows.collection.name for rows in tables.values())]
+    width = max(len(name) for name in names)
     bar = Progress(
-        TextColumn("  {task.description:<8}"), BarColumn(40), MofNCompleteColumn(),
+        TextColumn(f"  {{task.description:<{width}}}"), BarColumn(40), MofNCompleteColumn(),
         TimeElapsedColumn(), console=terminal.console, transient=not terminal.console.is_terminal,
     )  # fmt: skip
     with bar:
         accounts = bar.add_task("accounts", total=len(PEOPLE) + 1)
-        progress = bar.add_task("items", total=len(PEOPLE) * each)
+        progress = {
+            url: bar.add_task(rows.collection.name, total=len(PEOPLE) * each)
+            for url, rows in tables.items()
+        }
         async with _client() as client:
             await _register(client, where, *ADMIN)
             bar.advance(accounts)
-            gate, made = asyncio.Semaphore(AT_ONCE), 0
+            gate, made = asyncio.Semaphore(AT_ONCE), dict.fromkeys(tables, 0)
 
             async def one(number: int, name: str) -> None:
-                nonlocal made
                 login = name.partition(" ")[0].lower()
                 await _register(client, where, login, name)
                 token = await _login(client, where, login)
                 # The profile is made on the first visit, as it would be for a person.
-                await _call(client, "GET", f"{where.users}/api/v1/users/me", token)
+                await _call(client, "GET", f"{where['users']}/api/v1/users/me", token)
                 bar.advance(accounts)
-                missing = await _missing(client, where, token, _wares(number, each))
-                bar.advance(progress, each - len(missing))
-                async with asyncio.TaskGroup() as group:
-                    for ware in missing:
-                        group.create_task(create(token, ware))
-                made += len(missing)
+                for url, rows in tables.items():
+                    there = await _entries(client, url, token)
+                    missing = rows.missing(rows.bodies(number, each), there)
+                    bar.advance(progress[url], each - len(missing))
+                    async with asyncio.TaskGroup() as group:
+                        for body in missing:
+                            group.create_task(create(token, url, body))
+                    made[url] += len(missing)
 
-            async def create(token: str, ware: dict[str, Any]) -> None:
+            async def create(token: str, url: str, body: dict[str, Any]) -> None:
                 async with gate:
-                    await _call(client, "POST", f"{where.items}/api/v1/items", token, json=ware)
-                bar.advance(progress)
+                    await _call(client, "POST", url, token, json=body)
+                bar.advance(progress[url])
 
             try:
                 async with asyncio.TaskGroup() as group:
@@ -124,33 +136,30 @@ async def _client() -> AsyncIterator[AsyncClient]:
         yield client
 
 
-async def _register(client: AsyncClient, where: Addresses, login: str, name: str) -> None:
+async def _register(client: AsyncClient, where: Mapping[str, str], login: str, name: str) -> None:
     account = {"email": _email(login), "password": PASSWORD, "full_name": name}
-    url = f"{where.auth}/api/v1/auth/register"
+    url = f"{where['auth']}/api/v1/auth/register"
     await _call(client, "POST", url, "", json=account, accept=(201, 409))
 
 
-async def _login(client: AsyncClient, where: Addresses, login: str) -> str:
+async def _login(client: AsyncClient, where: Mapping[str, str], login: str) -> str:
     form = {"grant_type": "password", "username": _email(login), "password": PASSWORD}
-    url = f"{where.auth}/api/v1/auth/token"
+    url = f"{where['auth']}/api/v1/auth/token"
     answer = await _call(client, "POST", url, "", data=form)
     return str(answer.json()["access_token"])
 
 
-async def _missing(
-    client: AsyncClient, where: Addresses, token: str, wares: Sequence[dict[str, Any]]
-) -> list[dict[str, Any]]:
-    """Those that this person does not have yet, by name."""
-    names: set[str] = set()
+async def _entries(client: AsyncClient, url: str, token: str) -> list[dict[str, Any]]:
+    """All that the caller has in a collection."""
+    found: list[dict[str, Any]] = []
     cursor: str | None = None
     while True:
-        query = {"limit": str(PAGE), "tag": TAG} | ({"cursor": cursor} if cursor else {})
-        answer = await _call(client, "GET", f"{where.items}/api/v1/items", token, params=query)
-        page = answer.json()
-        names |= {item["name"] for item in page["items"]}
+        query = {"limit": str(PAGE)} | ({"cursor": cursor} if cursor else {})
+        page = (await _call(client, "GET", url, token, params=query)).json()
+        found += page["items"]
         cursor = page["next_cursor"]
         if not cursor:
-            return [ware for ware in wares if ware["name"] not in names]
+            return found
 
 
 async def _call(
@@ -179,24 +188,6 @@ async def _call(
         if answer.status_code not in accept:
             raise SeedError(f"{method} {url} was answered with {answer.status_code}: {answer.text}")
         return answer
-
-
-def _wares(person: int, count: int) -> list[dict[str, Any]]:
-    """The same for the same person every time, so that seeding again finds them."""
-    chance = random.Random(person)  # noqa: S311 - prices of lamps
-    wares = []
-    for number in range(1, count + 1):
-        thing = chance.choice(list(THINGS))
-        adjective = chance.choice(ADJECTIVES)
-        wares.append(
-            {
-                "name": f"{adjective} {thing} {number}",
-                "description": f"A {adjective.lower()} {thing.lower()}, as good as new.",
-                "price": round(chance.uniform(1, 400), 2),
-                "tags": [TAG, THINGS[thing]],
-            }
-        )
-    return wares
 
 
 def _make_admin() -> None:

@@ -1,29 +1,45 @@
-"""The services of this workspace and their ports on a developer's machine."""
+"""The services of this workspace, as `./dev` knows them: what their folders declare."""
 
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 import service_platform
-from devtools.errors import no_such
+from devtools.errors import CommandError, no_such
 from devtools.project import ROOT
+from service_testing.declarations import Declaration, declarations
+from service_testing.errors import DeclarationError
+
+COLOURS: Final = ("cyan", "green", "magenta", "yellow", "blue", "bright_cyan", "bright_green")
+"""Of lines on a terminal, one service after the other."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Service:
     """A service as `./dev` knows it.
 
     Attributes:
-        name: import name; also the name of its database, its role and its folder.
-        port: on a developer's machine.
+        declaration: what its folder says.
         colour: of its lines on a terminal.
-        needs: what it does without when another service is left out, by that service's name.
     """
 
-    name: str
-    port: int
+    declaration: Declaration
     colour: str
-    needs: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def name(self) -> str:
+        """Import name; also the name of its database, its role and its folder."""
+        return self.declaration.name
+
+    @property
+    def port(self) -> int:
+        """Its port on a developer's machine."""
+        return self.declaration.port
+
+    @property
+    def needs(self) -> tuple[tuple[str, str], ...]:
+        """What it does without when another service is left out, by that service's name."""
+        return tuple(self.declaration.needs.items())
 
     @property
     def app(self) -> str:
@@ -36,13 +52,31 @@ class Service:
         return ROOT / "services" / self.name / "src"
 
 
-_LOGINS = ("auth", "makes the tokens it accepts, so nobody can log in")
+def _declared() -> tuple[Service, ...]:
+    try:
+        found = declarations(ROOT)
+    except DeclarationError as error:
+        raise CommandError(str(error)) from None
+    return tuple(Service(each, COLOURS[at % len(COLOURS)]) for at, each in enumerate(found))
 
-USERS: Final = Service("users", 8001, "cyan", needs=(_LOGINS,))
-ITEMS: Final = Service("items", 8002, "green", needs=(_LOGINS,))
-AUTH: Final = Service("auth", 8003, "magenta")
 
-SERVICES: Final = (USERS, ITEMS, AUTH)
+SERVICES: Final = _declared()
+"""By port."""
+
+
+def service_named(name: str) -> Service:
+    """The service of this name.
+
+    Raises:
+        UsageError: there is none.
+    """
+    for service in SERVICES:
+        if service.name == name:
+            return service
+    raise no_such("service", name, [service.name for service in SERVICES])
+
+
+AUTH: Final = service_named("auth")
 
 
 def chosen(names: list[str] | None) -> tuple[Service, ...]:
@@ -51,11 +85,8 @@ def chosen(names: list[str] | None) -> tuple[Service, ...]:
     Raises:
         UsageError: for a name that no service has.
     """
-    known = [service.name for service in SERVICES]
-    for name in names or ():
-        if name not in known:
-            raise no_such("service", name, known)
-    return tuple(service for service in SERVICES if not names or service.name in names)
+    asked = {service_named(name).name for name in names or ()}
+    return tuple(service for service in SERVICES if not names or service.name in asked)
 
 
 def platform_source() -> Path:

@@ -1,4 +1,4 @@
-"""`python -m devtools.settings_check items`: what is wrong in its settings, a line each."""
+"""`python -m devtools.settings_check users`: what is wrong in its settings, a line each."""
 
 import sys
 

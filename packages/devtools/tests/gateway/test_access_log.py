@@ -22,7 +22,7 @@ def paths(log: AccessLog) -> list[str]:
 def test_a_request_is_told_by_its_beginning(tmp_path: Path) -> None:
     path = tmp_path / "access.log"
     path.write_text(
-        line("/a", service="items", request_id="r", uuid="u") + "\n" + line("/b") + "\n"
+        line("/a", service="users", request_id="r", uuid="u") + "\n" + line("/b") + "\n"
     )
     assert AccessLog(path).newest_first() == [
         {
@@ -34,7 +34,7 @@ def test_a_request_is_told_by_its_beginning(tmp_path: Path) -> None:
             "service": service,
             "request_id": id_,
         }
-        for name, service, id_ in (("/b", "gateway", ""), ("/a", "items", "r"))
+        for name, service, id_ in (("/b", "gateway", ""), ("/a", "users", "r"))
     ]
 
 

@@ -27,7 +27,7 @@ from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket
 from websockets.sync.client import connect
 
-from devtools.gateway import places, starting
+from devtools.gateway import places, production_routes, starting
 from devtools.gateway.access_log import AccessLog
 from devtools.gateway.places import access_log_path, root_certificate_path
 from devtools.program import Program
@@ -35,7 +35,7 @@ from devtools.state import ServiceState, State
 from service_platform.errors.catalogue import NotFound, ServiceUnavailable
 from service_testing.ports import free_port
 
-ITEMS = "/api/v1/items"
+ORDERS = "/api/v1/orders"
 
 
 async def echo(request: Request) -> Response:
@@ -64,9 +64,9 @@ async def answer_back(websocket: WebSocket) -> None:
 
 SERVICE = Starlette(
     routes=[
-        WebSocketRoute(f"{ITEMS}/socket", answer_back),
-        Route(f"{ITEMS}/events", events),
-        Route(f"{ITEMS}/compressed", compressed),
+        WebSocketRoute(f"{ORDERS}/socket", answer_back),
+        Route(f"{ORDERS}/events", events),
+        Route(f"{ORDERS}/compressed", compressed),
         Route("/{path:path}", echo, methods=["GET", "POST"]),
     ]
 )
@@ -105,12 +105,14 @@ def breaking_off() -> Iterator[int]:
 
 @pytest.fixture(scope="module")
 def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[State]:
-    """Before items, which answers; auth, which is away; users, which breaks off."""
+    """Before three services that are made up: one answers, one is away, one breaks off."""
     folder = tmp_path_factory.mktemp("gateway")
-    items = free_port()
-    with pytest.MonkeyPatch.context() as patch, serving(items), breaking_off() as broken:
+    orders = free_port()
+    with pytest.MonkeyPatch.context() as patch, serving(orders), breaking_off() as broken:
         patch.setenv("DEV_STATE_DIR", str(folder))
-        services = {"items": items, "auth": free_port(), "users": broken}
+        services = {"orders": orders, "auth": free_port(), "users": broken}
+        routes = [production_routes.Route(f"/api/v1/{name}", False, name) for name in services]
+        patch.setattr(starting, "production_routes", lambda: routes)
         state = State(
             pid=1,
             services={name: ServiceState(port=port) for name, port in services.items()},
@@ -180,14 +182,14 @@ def test_a_service_is_told_of_the_client_and_not_what_strangers_say(gateway: Sta
     port = port_of(gateway)
     told = asked(
         port,
-        f"{ITEMS}/1?q=2",
+        f"{ORDERS}/1?q=2",
         host=f"localhost:{port}",
         x_forwarded_for="9.9.9.9",
         x_forwarded_host="evil.example",
         x_forwarded_proto="https",
         x_forwarded_prefix="/evil",
     ).json()
-    assert told["path"] == f"{ITEMS}/1"
+    assert told["path"] == f"{ORDERS}/1"
     forwarded = {
         name: value for name, value in told["headers"].items() if name.startswith("x-forwarded-")
     }
@@ -201,20 +203,20 @@ def test_a_service_is_told_of_the_client_and_not_what_strangers_say(gateway: Sta
 @pytest.mark.parametrize(
     ("path", "inside"),
     [
-        ("/docs/items", "/docs"),
-        ("/docs/items/redoc", "/redoc"),
-        ("/docs/items/docs/assets/1/a.js", "/docs/assets/1/a.js"),
+        ("/docs/orders", "/docs"),
+        ("/docs/orders/redoc", "/redoc"),
+        ("/docs/orders/docs/assets/1/a.js", "/docs/assets/1/a.js"),
     ],
 )
 def test_documentation_pages_are_told_of_their_prefix(
     gateway: State, path: str, inside: str
 ) -> None:
     told = asked(port_of(gateway), path, x_forwarded_prefix="/evil").json()
-    assert (told["path"], told["headers"]["x-forwarded-prefix"]) == (inside, "/docs/items")
+    assert (told["path"], told["headers"]["x-forwarded-prefix"]) == (inside, "/docs/orders")
 
 
 @pytest.mark.parametrize(
-    "path", ["/metrics", "/docs/items/../../metrics", f"{ITEMS}/%2e%2e/health"]
+    "path", ["/metrics", "/docs/orders/../../metrics", f"{ORDERS}/%2e%2e/health"]
 )
 def test_what_production_keeps_inside_is_not_reached(gateway: State, path: str) -> None:
     answer = asked(port_of(gateway), path)
@@ -223,16 +225,16 @@ def test_what_production_keeps_inside_is_not_reached(gateway: State, path: str) 
 
 def test_bodies_pass(gateway: State) -> None:
     body = os.urandom(3_000_000)
-    assert asked(port_of(gateway), ITEMS, "POST", body).json()["bytes"] == len(body)
+    assert asked(port_of(gateway), ORDERS, "POST", body).json()["bytes"] == len(body)
 
 
 def test_compression_is_the_services(gateway: State) -> None:
-    answer = asked(port_of(gateway), f"{ITEMS}/compressed", accept_encoding="gzip")
+    answer = asked(port_of(gateway), f"{ORDERS}/compressed", accept_encoding="gzip")
     assert answer.headers["content-encoding"] == "gzip"
     assert gzip.decompress(answer.body) == b"x" * 5000
-    assert "content-encoding" not in asked(port_of(gateway), ITEMS, accept_encoding="gzip").headers
+    assert "content-encoding" not in asked(port_of(gateway), ORDERS, accept_encoding="gzip").headers
     with closing(HTTPConnection("127.0.0.1", port_of(gateway), timeout=10)) as connection:
-        connection.putrequest("GET", ITEMS, skip_accept_encoding=True)
+        connection.putrequest("GET", ORDERS, skip_accept_encoding=True)
         connection.endheaders()
         with connection.getresponse() as plain:
             assert "accept-encoding" not in json.load(plain)["headers"]
@@ -240,13 +242,13 @@ def test_compression_is_the_services(gateway: State) -> None:
 
 def test_server_sent_events_come_at_once(gateway: State) -> None:
     with closing(HTTPConnection("127.0.0.1", port_of(gateway), timeout=10)) as connection:
-        connection.request("GET", f"{ITEMS}/events")
+        connection.request("GET", f"{ORDERS}/events")
         with connection.getresponse() as answer:
             assert answer.readline() == b"data: first\n"
 
 
 def test_websockets_pass(gateway: State) -> None:
-    with connect(f"ws://127.0.0.1:{port_of(gateway)}{ITEMS}/socket") as socket_:
+    with connect(f"ws://127.0.0.1:{port_of(gateway)}{ORDERS}/socket") as socket_:
         socket_.send("hello")
         assert socket_.recv(timeout=10) == "hello"
 
@@ -278,7 +280,7 @@ def test_what_the_gateway_answers_is_a_problem(
         assert problem == own | same
 
 
-@pytest.mark.parametrize("path", ["/", ITEMS, "/dev/overview.json", "/docs/items"])
+@pytest.mark.parametrize("path", ["/", ORDERS, "/dev/overview.json", "/docs/orders"])
 def test_another_host_is_not_answered(gateway: State, path: str) -> None:
     answer = asked(port_of(gateway), path, host="evil.example")
     assert (answer.status, answer.json()["error"]) == (421, "misdirected_request")
@@ -286,7 +288,7 @@ def test_another_host_is_not_answered(gateway: State, path: str) -> None:
 
 @pytest.mark.parametrize("host", ["localhost", "127.0.0.1:1", "[::1]:8000"])
 def test_names_of_this_machine_are_answered(gateway: State, host: str) -> None:
-    assert asked(port_of(gateway), ITEMS, host=host).status == 200
+    assert asked(port_of(gateway), ORDERS, host=host).status == 200
 
 
 def test_https_by_the_authority_that_is_told(gateway: State) -> None:
@@ -294,7 +296,7 @@ def test_https_by_the_authority_that_is_told(gateway: State) -> None:
     for name in ("localhost", "127.0.0.1"):
         port = gateway.https_port
         with closing(HTTPSConnection(name, port, timeout=10, context=trusting)) as connection:
-            connection.request("GET", ITEMS)
+            connection.request("GET", ORDERS)
             with connection.getresponse() as answer:
                 assert json.load(answer)["headers"]["x-forwarded-proto"] == "https"
     for key in places.storage_path().rglob("*.key"):
@@ -305,7 +307,7 @@ def test_requests_are_logged_without_what_is_secret(gateway: State) -> None:
     log = AccessLog(access_log_path())
     log.newest_first()
     port = port_of(gateway)
-    path = f"{ITEMS}/%3Cb%3E?token=secret"
+    path = f"{ORDERS}/%3Cb%3E?token=secret"
     asked(port, path, authorization="Bearer secret", cookie="a=secret", x_api_key="secret")
     asked(port, "/nowhere?token=secret")
     asked(port, "/dev/ready")
@@ -313,8 +315,8 @@ def test_requests_are_logged_without_what_is_secret(gateway: State) -> None:
     while "/nowhere" not in paths(found := log.newest_first()):
         assert time.monotonic() < deadline, found
         time.sleep(0.02)
-    assert paths(found)[:2] == ["/nowhere", f"{ITEMS}/%3Cb%3E"]
-    assert found[1]["service"] == "items"
+    assert paths(found)[:2] == ["/nowhere", f"{ORDERS}/%3Cb%3E"]
+    assert found[1]["service"] == "orders"
     assert found[1]["request_id"] == "its-own-id"
     assert found[1]["status"] == 200
     assert found[0]["service"] == "gateway"

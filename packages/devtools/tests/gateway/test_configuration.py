@@ -9,16 +9,27 @@ import yaml  # type: ignore[import-untyped]
 
 from devtools.gateway.configuration import Wanted, configuration
 from devtools.gateway.places import DOCS_PREFIX, OWN_PREFIX
-from devtools.gateway.production_routes import ROUTES, RouteError, production_routes
+from devtools.gateway.production_routes import ROUTES, Route, RouteError, production_routes
 from devtools.manifests import K8S
 from devtools.services import SERVICES
 
-PORTS = {"auth": 8003, "items": 8002}
-WANTED = Wanted(production_routes(), PORTS, page_port=20001, http_port=8000, https_port=8443)
+PORTS = {"auth": 8003, "orders": 8002}
+# Those first that win.
+OWN_ROUTES = [
+    Route("/problems/order-not-found", True, "orders"),
+    Route("/problems/profile-not-found", True, "users"),
+    Route("/api/v1/orders", False, "orders"),
+    Route("/api/v1/users", False, "users"),
+    Route("/api/v1/auth", False, "auth"),
+    Route("/.well-known", False, "auth"),
+    Route("/problems", False, "auth"),
+]
+"""Of two services that run, one of which is made up, and of one that does not."""
+WANTED = Wanted(OWN_ROUTES, PORTS, page_port=20001, http_port=8000, https_port=8443)
 NAMES = {**{port: name for name, port in PORTS.items()}, 20001: "page"}
 INSIDE = (
     "/health", "/health/live", "/health/ready", "/metrics", "/version", "/redoc",
-    "/api/v1/openapi.json", "/api/v1", "/api/v2/items", "/unknown",
+    "/api/v1/openapi.json", "/api/v1", "/api/v2/orders", "/unknown",
 )  # fmt: skip
 
 
@@ -56,28 +67,28 @@ def leads_to(path: str, server: str = "http") -> str | int:
         ("/dev/overview.json", "page"),
         ("/dev/ready", 200),
         ("/device", 404),
-        ("/api/v1/items", "items"),
-        ("/api/v1/items/1/x", "items"),
-        ("/api/v1/itemsx", 404),
-        ("/API/v1/items", 404),
+        ("/api/v1/orders", "orders"),
+        ("/api/v1/orders/1/x", "orders"),
+        ("/api/v1/ordersx", 404),
+        ("/API/v1/orders", 404),
         ("/api/v1/auth/token", "auth"),
         ("/.well-known/jwks.json", "auth"),
-        ("/problems", "items"),
-        ("/problems/not-found", "items"),
-        ("/problems/email-taken", "auth"),
-        ("/problems/email-taken/x", "items"),
-        ("/problems/email-takenx", "items"),
+        ("/problems", "auth"),
+        ("/problems/not-found", "auth"),
+        ("/problems/order-not-found", "orders"),
+        ("/problems/order-not-found/x", "auth"),
+        ("/problems/order-not-foundx", "auth"),
         ("/api/v1/users/me", 503),
         ("/problems/profile-not-found", 503),
         ("/docs", 302),
-        ("/docs/items", "items"),
-        ("/docs/items/", "items"),
-        ("/docs/items/redoc", "items"),
-        ("/docs/items/docs/assets/1/a.js", "items"),
-        ("/docs/items/api/v1/openapi.json", "page"),
-        ("/docs/items/metrics", 404),
-        ("/docs/items/health", 404),
-        ("/docs/items/api/v1/items", 404),
+        ("/docs/orders", "orders"),
+        ("/docs/orders/", "orders"),
+        ("/docs/orders/redoc", "orders"),
+        ("/docs/orders/docs/assets/1/a.js", "orders"),
+        ("/docs/orders/api/v1/openapi.json", "page"),
+        ("/docs/orders/metrics", 404),
+        ("/docs/orders/health", 404),
+        ("/docs/orders/api/v1/orders", 404),
         ("/docs/users", 503),
         ("/docs/nobody", 404),
         *((path, 404) for path in INSIDE),
@@ -140,7 +151,7 @@ def test_a_path_leads_to_the_service_of_production(rules: Rules) -> None:
 
     expected = {path: by_rules(rules, path) for path in [*paths, *INSIDE]}
     assert {path: generated_for(path) for path in expected} == expected
-    assert set(expected.values()) == {"auth", "users", "items", None}
+    assert set(expected.values()) == {*services.values(), None}
 
 
 def test_paths_of_the_gateway_itself_are_none_of_production() -> None:
@@ -156,12 +167,12 @@ def test_paths_of_the_gateway_itself_are_none_of_production() -> None:
         {"matches": [{"path": {"type": "Exact", "value": "/x"}, "method": "GET"}]},
         {"matches": [{"headers": [{"name": "x", "value": "y"}]}]},
         {"matches": [], "filters": [{"type": "URLRewrite"}]},
-        {"matches": [], "backendRefs": [{"name": "items"}, {"name": "users"}]},
+        {"matches": [], "backendRefs": [{"name": "orders"}, {"name": "users"}]},
     ],
 )
 def test_a_route_that_cannot_be_had_here_is_refused(rule: dict[str, Any], tmp_path: Path) -> None:
     path = tmp_path / "routes.yaml"
-    rule = {"backendRefs": [{"name": "items"}], **rule}
+    rule = {"backendRefs": [{"name": "orders"}], **rule}
     path.write_text(yaml.safe_dump({"metadata": {"name": "odd"}, "spec": {"rules": [rule]}}))
     with pytest.raises(RouteError, match="The HTTPRoute odd in"):
         production_routes(path)
@@ -170,7 +181,7 @@ def test_a_route_that_cannot_be_had_here_is_refused(rule: dict[str, Any], tmp_pa
 def test_a_whole_path_wins_and_then_the_longest(tmp_path: Path) -> None:
     written = [("/a", "PathPrefix"), ("/a/b", "PathPrefix"), ("/a/b/", "Exact"), ("/", "Exact")]
     matches = [{"path": {"value": value, "type": kind}} for value, kind in written]
-    rule = {"matches": matches, "backendRefs": [{"name": "items"}]}
+    rule = {"matches": matches, "backendRefs": [{"name": "orders"}]}
     path = tmp_path / "routes.yaml"
     path.write_text(yaml.safe_dump({"metadata": {"name": "x"}, "spec": {"rules": [rule]}}))
     found = [(route.path, route.exact) for route in production_routes(path)]
@@ -199,7 +210,7 @@ def test_nothing_is_written_elsewhere_and_nobody_else_is_asked(
 
 
 def test_without_https_there_is_no_authority() -> None:
-    plain = Wanted(production_routes(), PORTS, page_port=20001, http_port=8000)
+    plain = Wanted(OWN_ROUTES, PORTS, page_port=20001, http_port=8000)
     apps = configuration(plain)["apps"]
     assert apps.keys() == {"http"}
     assert apps["http"]["servers"].keys() == {"http"}

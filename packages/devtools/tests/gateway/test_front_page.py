@@ -57,7 +57,7 @@ class Service(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[State]:
-    """Auth runs, items is away, users was left out."""
+    """Auth runs and users is away."""
     monkeypatch.setenv("DEV_STATE_DIR", str(tmp_path))
     with ThreadingHTTPServer(("127.0.0.1", 0), Service) as server:
         threading.Thread(target=server.serve_forever, args=(0.01,)).start()
@@ -66,7 +66,7 @@ def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[State]:
             phase="ready",
             services={
                 "auth": ServiceState(port=server.server_port, state="ready"),
-                "items": ServiceState(port=free_port(), state="restarting", detail="it ended"),
+                "users": ServiceState(port=free_port(), state="restarting", detail="it ended"),
             },
             gateway=ServiceState(port=8000),
             page=ServiceState(port=1),
@@ -96,9 +96,18 @@ async def test_services_are_shown_with_their_health(page: AsyncClient, state: St
     assert services["auth"]["docs"] == "/docs/auth"
     assert services["auth"]["url"] == f"http://localhost:{state.services['auth'].port}"
     assert services["auth"]["paths"][0] == "/api/v1/auth/*"
-    assert (services["items"]["health"], services["items"]["detail"]) == ("no answer", "it ended")
+    assert (services["users"]["health"], services["users"]["detail"]) == ("no answer", "it ended")
+
+
+async def test_a_service_that_was_left_out_has_no_documentation(
+    page: AsyncClient, state: State
+) -> None:
+    del state.services["users"]
+    state.save()
+    services = {each["name"]: each for each in (await shown(page))["services"]}
     assert services["users"]["health"] == "not started"
     assert "docs" not in services["users"]
+    assert (await page.get("/docs/users/api/v1/openapi.json")).status_code == 503
 
 
 async def test_many_pages_ask_a_service_once(
@@ -176,7 +185,6 @@ async def test_a_document_lets_people_log_in_at_the_gateway(page: AsyncClient) -
     ("path", "status_code"),
     [
         ("/docs/auth/openapi.json", 404),
-        ("/docs/items/api/v1/openapi.json", 503),
         ("/docs/users/api/v1/openapi.json", 503),
         ("/docs/nobody/api/v1/openapi.json", 503),
     ],

@@ -5,7 +5,7 @@ import pytest
 from devtools.addresses import without_user
 from devtools.environment import environment_of
 from devtools.errors import UsageError
-from devtools.services import ITEMS
+from devtools.services import AUTH
 from devtools.state import State
 from devtools.telemetry.exporting import checked_url
 
@@ -24,7 +24,7 @@ def environment(endpoint: str) -> dict[str, str]:
         redis_url="redis://127.0.0.1",
         otlp_endpoint=endpoint,
     )
-    found = environment_of(ITEMS, state)
+    found = environment_of(AUTH, state)
     return {name: value for name, value in found.items() if name.startswith("OTEL_")}
 
 

@@ -18,13 +18,13 @@ def as_json(**span: Any) -> bytes:
     whole = {
         "traceId": TRACE.upper(),
         "spanId": "b7ad6b7169203331",
-        "name": "GET /items",
+        "name": "GET /users",
         "kind": 2,
         "startTimeUnixNano": str(BEGAN_NS),
         "endTimeUnixNano": str(BEGAN_NS + 5),
         **span,
     }
-    resource = {"attributes": [{"key": "service.name", "value": {"stringValue": "items"}}]}
+    resource = {"attributes": [{"key": "service.name", "value": {"stringValue": "users"}}]}
     return json.dumps(
         {"resourceSpans": [{"resource": resource, "scopeSpans": [{"spans": [whole]}]}]}
     ).encode()
@@ -60,8 +60,8 @@ def test_every_field_of_a_span_is_kept() -> None:
         trace_id=TRACE,
         span_id="b7ad6b7169203331",
         parent_span_id="aaaaaaaaaaaaaaaa",
-        service="items",
-        name="GET /items",
+        service="users",
+        name="GET /users",
         kind="server",
         start_ns=BEGAN_NS,
         end_ns=BEGAN_NS + 5,

@@ -35,7 +35,7 @@ def ids(reader: SpanReader, text: str) -> list[str]:
 
 def test_a_span_comes_back_as_it_was(store: SpanStore, reader: SpanReader) -> None:
     whole = span(
-        "a", "b", service="items", kind="client", status="error", status_message="no",
+        "a", "b", service="users", kind="client", status="error", status_message="no",
         parent_is_remote=False, attributes={"list": [1, None, {"ü": "\0"}]},
         events=(exception("OSError", "gone"),), links=(SpanLink(OTHER, "c" * 16, {"x": 1}),),
         request_id=REQUEST,

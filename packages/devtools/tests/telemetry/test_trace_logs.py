@@ -36,7 +36,7 @@ def test_lines_of_all_services_are_found_in_the_order_of_time(logs: Path) -> Non
 
 def test_a_traceback_belongs_to_its_line(logs: Path) -> None:
     first = "2026-03-01T10:00:01.000000+0000"
-    (logs / "items.log").write_text(
+    (logs / "users.log").write_text(
         f"{first} 10:00:01.000 [error] it failed request_id={REQUEST}\n"
         f"{first} Traceback (most recent call last):\n{first} OSError: gone\n"
         f"{first} 10:00:01.001 [info] something else\n{first} of more lines\n"

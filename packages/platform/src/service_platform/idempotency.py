@@ -54,7 +54,7 @@ from sqlalchemy.dialects.postgresql import JSONB, insert
 from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.responses import JSONResponse
 
-from service_platform.errors import BadRequest, Problem
+from service_platform.errors import BadRequest, IdempotencyConflict, IdempotencyKeyReused
 
 LIFETIME: Final = timedelta(hours=24)
 """How long a response is kept; a key used again later is a new request."""
@@ -76,27 +76,6 @@ REPLAYED_HEADER: Final[dict[str, Any]] = {
 T = TypeVar("T")
 
 _acceptable_key: Final = re.compile(r"[\x21-\x7e]{1,255}")
-
-
-class IdempotencyKeyReused(Problem):
-    """The `Idempotency-Key` was used before with another request body.
-
-    Use a new key for every new request.
-    """
-
-    slug = "idempotency-key-reused"
-    status = 422
-    title = "Idempotency key used for another request"
-    default_message = "This Idempotency-Key was used before with another request body."
-
-
-class IdempotencyConflict(Problem):
-    """A request with the same `Idempotency-Key` is being carried out. Send it again a bit later."""
-
-    slug = "idempotency-conflict"
-    status = 409
-    title = "Same request in progress"
-    default_message = "A request with this Idempotency-Key is in progress. Try again later."
 
 
 IDEMPOTENCY_PROBLEMS: Final = (IdempotencyKeyReused, IdempotencyConflict)

@@ -16,9 +16,11 @@ from joserfc import jwt
 from joserfc.jwk import ECKey
 
 from service_platform.ids import new_id
+from service_testing.declarations import declarations
 
-DEFAULT_SCOPES = ("account", "users:read", "users:write", "items:read", "items:write")
-AUDIENCES = ("auth", "users", "items")
+_DECLARED = declarations()
+AUDIENCES = tuple(each.name for each in _DECLARED)
+DEFAULT_SCOPES = tuple(scope for each in _DECLARED for scope in each.scopes)
 
 
 class TestTokens:

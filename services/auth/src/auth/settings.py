@@ -5,6 +5,7 @@ from typing import Final
 
 from pydantic import Field, ValidationInfo, field_validator
 
+from auth.known_services import ACCOUNT_SCOPES, AUDIENCES
 from service_platform.events.settings import EventSettings
 from service_platform.settings import Environment, StringList
 
@@ -28,17 +29,11 @@ class AuthSettings(EventSettings):
         "auth", min_length=1, max_length=64, description="Name in logs, metrics and API docs."
     )
     token_audiences: StringList = Field(
-        default_factory=lambda: ["auth", "users", "items"],
+        default_factory=lambda: list(AUDIENCES),
         description="Services that accept the access tokens of accounts, comma-separated.",
     )
     account_scopes: StringList = Field(
-        default_factory=lambda: [
-            "account",
-            "users:read",
-            "users:write",
-            "items:read",
-            "items:write",
-        ],
+        default_factory=lambda: list(ACCOUNT_SCOPES),
         description="Scopes an account's token can have, comma-separated.",
     )
     session_idle_days: int = Field(

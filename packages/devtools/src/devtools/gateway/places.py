@@ -19,7 +19,7 @@ OWN_PREFIX: Final = "/dev"
 """Paths of the front page; `/` is the page itself."""
 
 DOCS_PREFIX: Final = "/docs"
-"""`/docs/items` is the documentation of items, which production keeps inside."""
+"""`/docs/users` is the documentation of users, which production keeps inside."""
 
 
 def folder() -> Path:

@@ -35,7 +35,7 @@ class Span:
         span_id: 16 digits.
         parent_span_id: 16 digits; empty for a root.
         service: `service.name` of what sent it.
-        name: what was done, such as `GET /api/v1/items`.
+        name: what was done, such as `GET /api/v1/users/me`.
         kind: internal, server, client, producer or consumer.
         start_ns: its begin.
         end_ns: its end.

@@ -175,6 +175,27 @@ class HeadersTooLarge(Problem):
     default_message = "The request line and headers are too large."
 
 
+class IdempotencyKeyReused(Problem):
+    """The `Idempotency-Key` was used before with another request body.
+
+    Use a new key for every new request.
+    """
+
+    slug = "idempotency-key-reused"
+    status = 422
+    title = "Idempotency key used for another request"
+    default_message = "This Idempotency-Key was used before with another request body."
+
+
+class IdempotencyConflict(Problem):
+    """A request with the same `Idempotency-Key` is being carried out. Send it again a bit later."""
+
+    slug = "idempotency-conflict"
+    status = 409
+    title = "Same request in progress"
+    default_message = "A request with this Idempotency-Key is in progress. Try again later."
+
+
 class InternalError(Problem):
     """The service failed. It is logged under the request id; nothing is wrong with the request."""
 

@@ -75,6 +75,7 @@ class Consumer:
         group: str,
         handlers: Handlers,
     ) -> None:
+        self.stream = stream
         self._settings = settings
         self._database = database
         self._handlers = handlers

@@ -59,6 +59,7 @@ class Relay:
     def __init__(self, settings: EventSettings, database: Database, *, stream: str) -> None:
         self._settings = settings
         self._database = database
+        self.stream = stream
         self._stream = EventStream(connect(settings), stream)
         self._wake = asyncio.Event()
         self._tasks = TaskSupervisor("event_relay")

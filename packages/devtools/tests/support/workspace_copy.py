@@ -1,0 +1,94 @@
+"""Copies of this checkout, with environments of their own, in which commands may change all."""
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+from devtools.git import Git
+from devtools.project import ROOT, uv_command
+
+IDENTITY = {
+    f"GIT_{role}_{what}": value
+    for role in ("AUTHOR", "COMMITTER")
+    for what, value in (("NAME", "Ada"), ("EMAIL", "ada@example.com"))
+}
+KEPT = ("HOME", "LANG", "UV_CACHE_DIR", "UV_PYTHON")
+
+
+class WorkspaceCopy:
+    """A working tree in a folder.
+
+    Args:
+        folder: where it is.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.git = Git(folder)
+
+    @classmethod
+    def of_checkout(cls, folder: Path) -> "WorkspaceCopy":
+        """Copy the files of this checkout that git would have, without tests, and commit them."""
+        for path in Git(ROOT).paths("ls-files", "-z", "--cached", "--others", "--exclude-standard"):
+            if (ROOT / path).is_file() and "tests" not in Path(path).parts:
+                (folder / path).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy2(ROOT / path, folder / path, follow_symlinks=False)
+        return cls.begun(folder)
+
+    @classmethod
+    def begun(cls, folder: Path) -> "WorkspaceCopy":
+        """Make a repository of a folder, without any history."""
+        made = cls(folder)
+        made.git.output("init", "--quiet", "--initial-branch=main")
+        made.commit("Begin")
+        return made
+
+    @classmethod
+    def cloned(cls, source: Path, folder: Path) -> "WorkspaceCopy":
+        """Clone a repository."""
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        Git(folder.parent).output("clone", "--quiet", str(source), str(folder))
+        return cls(folder)
+
+    def commit(self, message: str) -> None:
+        """Commit everything."""
+        self.git.output("add", "--all")
+        self.git.output(
+            "commit", "--quiet", "--no-verify", "--message", message, environment=IDENTITY
+        )
+
+    def read(self, path: str) -> str:
+        """The content of a file."""
+        return (self.folder / path).read_text("utf-8")
+
+    def write(self, path: str, text: str) -> None:
+        """Write a file and the folders above it."""
+        (self.folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (self.folder / path).write_text(text, "utf-8")
+
+    def change(self, path: str, old: str, new: str) -> None:
+        """Replace what a file has exactly once."""
+        text = self.read(path)
+        assert text.count(old) == 1, (path, old)
+        self.write(path, text.replace(old, new))
+
+    def dev(self, *arguments: str, status: int = 0) -> str:
+        """Run `./dev`, without a network; returns what it wrote."""
+        uv = uv_command()
+        assert uv is not None
+        kept = {name: os.environ[name] for name in KEPT if name in os.environ}
+        path = f"{Path(uv).parent}{os.pathsep}{os.environ['PATH']}"
+        done = subprocess.run(
+            [str(self.folder / "dev"), *arguments],
+            cwd=self.folder,
+            env={**kept, **IDENTITY, "PATH": path, "COLUMNS": "200", "UV_OFFLINE": "1"},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+            timeout=300,
+        )
+        assert done.returncode == status, done.stdout
+        return done.stdout

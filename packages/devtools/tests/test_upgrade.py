@@ -1,0 +1,257 @@
+"""A workspace of a company takes the next release: real repositories, real `./dev`, no network."""
+
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from workspace_copy import WorkspaceCopy
+
+from devtools import releases
+from devtools.git import Git
+from devtools.project import ROOT, uv_command
+from devtools.releases import Release
+
+pytestmark = pytest.mark.skipif(uv_command() is None, reason="needs uv; ./dev test has it")
+
+NOW = releases.current(Git(ROOT))
+NEXT = Release(NOW.major, NOW.minor + 1, 0)
+PLATFORM = "packages/platform"
+PRODUCTION = "infra/k8s/overlays/production/kustomization.yaml"
+TEMPLATE = "packages/devtools/src/devtools/derived/templates/infra/k8s/base/SERVICE/service.yaml.j2"
+ORDERS = {
+    "pyproject.toml": """\
+[project]
+name = "orders-service"
+version = "0.1.0"
+description = "Orders"
+requires-python = ">=3.11"
+dependencies = ["service-platform"]
+
+[build-system]
+requires = ["uv_build>=0.13,<0.14"]
+build-backend = "uv_build"
+
+[tool.uv.build-backend]
+module-name = "orders"
+
+[tool.uv.sources]
+service-platform = { workspace = true }
+
+[tool.service]
+port = 8017
+""",
+    "src/orders/__init__.py": '"""Orders."""\n',
+    "src/orders/app.py": '''\
+"""The application of the orders service."""
+
+from orders.settings import OrdersSettings
+from service_platform import app as platform
+from service_platform.settings import load_settings
+
+
+def create_app() -> platform.ServiceApp:
+    """Make the application."""
+    return platform.create_app(load_settings(OrdersSettings), routers=[], resources=[])
+''',
+    "src/orders/settings.py": '''\
+"""Settings of the orders service."""
+
+from service_platform.settings import PlatformSettings
+
+
+class OrdersSettings(PlatformSettings):
+    """The platform's settings."""
+''',
+}
+
+
+@dataclass
+class Repositories:
+    """The platform's, which has two releases, and a company's, made from the first of them."""
+
+    upstream: Path
+    company: WorkspaceCopy
+
+
+@pytest.fixture(scope="module")
+def repositories(tmp_path_factory: pytest.TempPathFactory) -> Repositories:
+    folder = tmp_path_factory.mktemp("upgrade")
+    platform = WorkspaceCopy.of_checkout(folder / "platform")
+    platform.git.output("tag", f"v{NOW}")
+    platform.git.output("clone", "--quiet", "--bare", ".", str(folder / "upstream.git"))
+    company = WorkspaceCopy.cloned(folder / "upstream.git", folder / "company")
+    make_ones_own(company)
+    release_next(platform)
+    platform.git.output("push", "--quiet", str(folder / "upstream.git"), "main", f"v{NEXT}")
+    return Repositories(folder / "upstream.git", company)
+
+
+def make_ones_own(company: WorkspaceCopy) -> None:
+    """What a company does first: its name, its domain, its service instead of the example."""
+    for path, text in ORDERS.items():
+        company.write(f"services/orders/{path}", text)
+    company.commit("Orders")
+    company.dev("remove", "items")
+    company.commit("No items")
+    company.dev("rename", "Acme Shop", "--domain", "acme.example")
+    company.change(PRODUCTION, "RATE_LIMIT_REPLICAS=3", "RATE_LIMIT_REPLICAS=5")
+    (company.folder / "SECURITY.md").unlink()
+    company.commit("Acme Shop")
+
+
+def release_next(platform: WorkspaceCopy) -> None:
+    """What the platform's next release changes: each thing that could be in the company's way."""
+    version = f'version = "{NOW}"\n'
+    platform.change(f"{PLATFORM}/pyproject.toml", version, f'version = "{NEXT}"\n')
+    platform.write(f"{PLATFORM}/src/service_platform/novelty.py", '"""New."""\n')
+    # Lines beside those with a name.
+    platform.change(PRODUCTION, "namespace: services\n", "namespace: services\n# Of all.\n")
+    platform.change("README.md", "# FastAPI services on one platform\n", HEADING)
+    platform.change("Tiltfile", "WORKSPACE = 'services'\n", "WORKSPACE = 'services'\n# Of all.\n")
+    platform.change(TEMPLATE, "      port: 80\n", "      port: 80 # of all\n")
+    platform.dev("fix")
+    # What the company has removed.
+    platform.write("services/items/src/items/novelty.py", '"""New."""\n')
+    platform.change("services/items/pyproject.toml", 'version = "0.1.0"', 'version = "0.2.0"')
+    platform.write("SECURITY.md", "Another text.\n")
+    platform.dev("openapi", "--release")
+    platform.change("CHANGELOG.md", "## [Unreleased]\n", NEWS)
+    platform.commit(f"Release {NEXT}")
+    platform.git.output("tag", f"v{NEXT}")
+
+
+HEADING = "# FastAPI services on one platform\n\nA novelty.\n"
+NEWS = f"""\
+## [Unreleased]
+
+## [{NEXT}] - 2027-01-02
+
+### Upgrading
+
+- Say RATE_LIMIT_REPLICAS again.
+
+### Added
+
+- A novelty.
+"""
+
+
+def as_template(company: WorkspaceCopy, folder: Path) -> WorkspaceCopy:
+    """The same files without the platform's history, as "Use this template" makes them."""
+    shutil.copytree(
+        company.folder, folder, symlinks=True, ignore=shutil.ignore_patterns(".git", ".venv")
+    )
+    return WorkspaceCopy.begun(folder)
+
+
+def as_clone(company: WorkspaceCopy, folder: Path) -> WorkspaceCopy:
+    """The same with all of its history."""
+    return WorkspaceCopy.cloned(company.folder, folder)
+
+
+@pytest.mark.parametrize("copied", [as_clone, as_template])
+def test_a_company_takes_a_release_and_stays_as_it_is(
+    repositories: Repositories,
+    copied: Callable[[WorkspaceCopy, Path], WorkspaceCopy],
+    tmp_path: Path,
+) -> None:
+    company = copied(repositories.company, tmp_path / "company")
+    before = company.git.line("rev-parse", "HEAD")
+
+    said = company.dev("upgrade", "--from", str(repositories.upstream))
+
+    assert company.git.paths("diff", "--name-only", "-z") == []  # all is staged
+    assert f"[{NEXT}] - 2027-01-02 asks of you:\n- Say RATE_LIMIT_REPLICAS again.\n" in said
+    assert "still deleted: SECURITY.md." in said
+    # What is new is here.
+    assert (company.folder / f"{PLATFORM}/src/service_platform/novelty.py").exists()
+    assert company.read("README.md").startswith("# Acme Shop\n\nA novelty.\n")
+    assert "WORKSPACE = 'acme-shop'\n# Of all.\n" in company.read("Tiltfile")
+    production = company.read(PRODUCTION)
+    assert "namespace: acme-shop\n# Of all.\n" in production
+    assert "port: 80 # of all\n" in company.read("infra/k8s/base/orders/service.yaml")
+    assert f"## [{NEXT}]" in company.read("CHANGELOG.md")
+    # What is the company's is as it was.
+    assert "RATE_LIMIT_REPLICAS=5" in production
+    assert "api.acme.example" in production
+    assert "services/" not in production.replace("acme-shop/services/", "")
+    assert all(company.read(f"services/orders/{path}") == text for path, text in ORDERS.items())
+    assert (company.folder / "docs/api/orders.json").exists()
+    assert not (company.folder / "SECURITY.md").exists()
+    left = [path for path in company.git.paths("ls-files", "-z") if "items" in Path(path).parts]
+    assert left == []
+    assert not (company.folder / "docs/api/released/items.json").exists()
+    lock = company.read("uv.lock")
+    assert 'name = "orders-service"' in lock
+    assert 'name = "items-service"' not in lock
+    assert f'name = "service-platform"\nversion = "{NEXT}"' in lock
+
+    company.commit("Upgrade")
+    parents = company.git.line("rev-parse", "HEAD^@").split()
+    assert parents == [before, company.git.line("rev-parse", f"{NEXT.ref}^{{commit}}")]
+    said = company.dev("upgrade", "--from", str(repositories.upstream))
+    assert f"This workspace has release {NEXT}; {NEXT} is the newest." in said
+
+
+def test_a_conflict_is_left_to_people_and_can_be_given_up(
+    repositories: Repositories, tmp_path: Path
+) -> None:
+    company = as_template(repositories.company, tmp_path / "company")
+    company.change("README.md", "# Acme Shop\n", "# Acme Shop\n\nOur shop.\n")
+    company.commit("Our own text")
+    before = company.read("README.md")
+
+    said = company.dev("upgrade", str(NEXT), "--from", str(repositories.upstream), status=1)
+
+    assert f"{NEXT} and this workspace have changed the same lines of README.md: edit" in said
+    marked = company.read("README.md")
+    assert "<<<<<<< this workspace\nOur shop.\n=======\nA novelty.\n" in marked
+    assert f">>>>>>> platform {NEXT}" in marked
+    assert "namespace: acme-shop\n# Of all.\n" in company.read(PRODUCTION)
+
+    said = company.dev("upgrade", "--from", str(repositories.upstream), status=1)
+    assert "A merge is not finished" in said
+    company.git.output("merge", "--abort")
+    assert company.read("README.md") == before
+    assert company.git.paths("status", "--porcelain", "-z") == []
+
+
+def test_what_would_be_taken_is_told(repositories: Repositories) -> None:
+    company = repositories.company
+    head = company.git.line("rev-parse", "HEAD")
+    said = company.dev("upgrade", "--check", "--from", str(repositories.upstream))
+    assert "- A novelty." in said
+    assert f"This workspace has release {NOW}; ./dev upgrade takes {NEXT}." in said
+    assert company.git.paths("status", "--porcelain", "-z") == []
+    assert company.git.line("rev-parse", "HEAD") == head
+    assert company.git.line("tag", "--list") == f"v{NOW}"  # from the clone; no tag was added
+
+
+def test_refusals_are_sentences(repositories: Repositories, tmp_path: Path) -> None:
+    company = repositories.company
+    upstream = ("--from", str(repositories.upstream))
+    said = company.dev("upgrade", status=2)
+    assert "Say where the platform's releases are" in said
+    said = company.dev("upgrade", "--from", str(tmp_path / "nowhere"), status=1)
+    assert "The platform's releases cannot be fetched: fatal: " in said
+    said = company.dev("upgrade", "--from", str(company.folder / "services"), status=1)
+    assert "releases" in said
+    said = company.dev("upgrade", "9.9.9", *upstream, status=2)
+    assert f"There is no release 9.9.9. There are {NOW} and {NEXT}." in said
+    said = company.dev("upgrade", "latest", *upstream, status=2)
+    assert f"latest is no release; they are named such as {NEXT}." in said
+
+    (company.folder / "notes.txt").write_text("mine")
+    try:
+        said = company.dev("upgrade", *upstream, status=1)
+    finally:
+        (company.folder / "notes.txt").unlink()
+    assert "Not all is committed (notes.txt)" in said
+
+    shallow = WorkspaceCopy(tmp_path / "shallow")
+    source = f"file://{company.folder}"
+    Git(tmp_path).output("clone", "--quiet", "--depth", "1", source, str(shallow.folder))
+    said = shallow.dev("upgrade", *upstream, status=1)
+    assert "This clone has only a part of its history: git fetch --unshallow." in said
