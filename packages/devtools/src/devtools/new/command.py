@@ -10,9 +10,9 @@ import typer
 from rich.table import Table
 
 from devtools.errors import CommandError, no_such
-from devtools.new.fields import EntityField, read_field, read_fields
+from devtools.new.fields import read_fields
 from devtools.new.names import check_entity, check_service, noun
-from devtools.new.placing import files_in, move, refuse_overwriting, registrations, tidy
+from devtools.new.placing import move, refuse_overwriting, registrations, tidy
 from devtools.new.rendering import Entity, render_entity, render_service
 from devtools.project import ROOT
 from devtools.terminal import Terminal
@@ -32,8 +32,8 @@ def new(
     field: Annotated[
         list[str] | None,
         typer.Option(
-            help="Name and type: str, text, int, Decimal, bool, date, datetime, UUID, list[str] or"
-            " draft|sent|paid; with ? it can be null. May be repeated.",
+            help=r"NAME:TYPE. Types are str, text, int, Decimal, bool, date, datetime, UUID,"
+            r" list\[str] and enumerations such as draft|sent|paid; ? behind it lets it be null.",
         ),
     ] = None,
     singular: Annotated[
@@ -49,11 +49,16 @@ def new(
     terminal.step("code", f"services/{entity.service}")
     if entity.is_first:
         run_uv("sync", "--all-packages", "--inexact", "--quiet")
-        terminal.step("environment", f"{entity.service} installed")
-    _write_derived_files()
+        terminal.step("installed", f"{entity.service}-service")
+    # In a process of its own, which knows of the service that this one does not.
+    command = [sys.executable, "-m", "devtools", "fix"]
+    fixed = subprocess.run(command, cwd=ROOT, check=False)  # noqa: S603 - our own program
+    terminal.console.print()
     terminal.console.print(_table(made, changed))
-    where = f"services/{entity.service}"
-    terminal.say(f"Read it, then: ./dev test {where}, and ./dev up.")
+    terminal.console.print()
+    if fixed.returncode:
+        raise CommandError("The code is written, but ./dev fix is not content: see above.")
+    terminal.say(f"Read it, then: ./dev test services/{entity.service}, and ./dev up.")
 
 
 def read_entity(name: str, fields: list[str], singular: str | None, root: Path) -> Entity:
@@ -75,7 +80,8 @@ def read_entity(name: str, fields: list[str], singular: str | None, root: Path) 
     elif service not in services:
         raise no_such("service", service, services)
     else:
-        check_entity(service, entity)
+        package = root / "services" / service / "src" / service
+        check_entity(service, entity, {each.stem for each in package.glob("*")})
     read = read_fields(fields)
     return Entity(service, noun(entity or service, singular), read, is_first=not slash)
 
@@ -103,18 +109,6 @@ def write(entity: Entity, root: Path) -> tuple[list[Path], list[Path]]:
     return made, list(changed)
 
 
-def _write_derived_files() -> None:
-    """Run `./dev fix` in a process of its own, which knows of the service that this one does not.
-
-    Raises:
-        CommandError: something remains to be done by hand.
-    """
-    command = [sys.executable, "-m", "devtools", "fix"]
-    done = subprocess.run(command, cwd=ROOT, check=False)  # noqa: S603 - our own program
-    if done.returncode:
-        raise CommandError("The code is written, but ./dev fix is not content: see above.")
-
-
 def _table(made: list[Path], changed: list[Path]) -> Table:
     """How much was made, by folder."""
     table = Table(box=None, padding=(0, 3, 0, 2), header_style="dim")
@@ -136,4 +130,4 @@ def lines_of(files: list[Path]) -> int:
     return sum(len(file.read_text("utf-8").splitlines()) for file in files)
 
 
-__all__ = ["EntityField", "files_in", "lines_of", "new", "read_entity", "read_field", "write"]
+__all__ = ["lines_of", "new", "read_entity", "write"]

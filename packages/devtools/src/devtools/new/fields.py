@@ -315,7 +315,7 @@ def _enumeration(name: str, choices: list[str], *, optional: bool) -> EntityFiel
     for choice in choices:
         if not _VALUE.fullmatch(choice):
             raise UsageError(
-                f"{choice or 'Nothing'} cannot be a value of {name}: values have letters from a to"
+                f"The field {name} cannot have the value {choice!r}: values have letters from a to"
                 " z, and _ between words."
             )
     if len(set(choices)) < max(2, len(choices)):

@@ -41,8 +41,12 @@ OF_THE_ROUTES: Final = frozenset(
 """Names that the modules of an entity have, besides those made from the entity's own."""
 
 OF_THE_SYSTEM: Final = frozenset(
-    {"postgres", "public", "template", "gateway", "page", "dev", "valkey", "docs", "problems"}
-)
+    {
+        "postgres", "public", "template", "gateway", "page", "dev", "valkey", "problems",
+        # folders of the workspace
+        "benchmarks", "docs", "infra", "packages", "services", "tests",
+    }
+)  # fmt: skip
 """What logs, databases and addresses of the system have under such a name."""
 
 _SNAKE: Final = re.compile(r"[a-z]+(_[a-z]+)*")
@@ -141,8 +145,13 @@ def check_service(name: str, services: Iterable[str]) -> None:
     _check_sql("service", name)
 
 
-def check_entity(service: str, name: str) -> None:
+def check_entity(service: str, name: str, modules: Iterable[str]) -> None:
     """Refuse what cannot be the name of a further entity of a service.
+
+    Args:
+        service: the name of the service.
+        name: as it was given.
+        modules: of the service.
 
     Raises:
         UsageError: with a sentence that says why.
@@ -155,8 +164,8 @@ def check_entity(service: str, name: str) -> None:
     _check_length("entity", name)
     if keyword.iskeyword(name) or hasattr(builtins, name):
         raise UsageError(f"An entity cannot be named {name}: that is a word of Python.")
-    if name == service or name in OF_EVERY_ROW:
-        raise UsageError(f"An entity of {service} cannot be named {name}: choose another name.")
+    if name == service or name in modules or name in OF_EVERY_ROW:
+        raise UsageError(f"An entity of {service} cannot be named {name}: {service} has that name.")
     _check_sql("entity", name)
 
 
@@ -182,6 +191,7 @@ def noun(several: str, one: str | None) -> Noun:
         or keyword.iskeyword(singular)
         or hasattr(builtins, singular)
         or hasattr(builtins, camel(singular))
+        or singular.startswith("test")
         or camel(singular) in {"Any", "Final", "Annotated", "Mapped", "Decimal", "Field"}
     ):
         raise UsageError(

@@ -6,7 +6,6 @@ a rule is made here, or by a field, and the templates only put them together.
 
 import re
 import textwrap
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,9 +17,9 @@ from devtools.errors import UsageError
 from devtools.new.fields import KINDS, EntityField
 from devtools.new.names import Noun, camel
 from service_platform.database.search import tsvector_of
+from service_testing.declarations import declarations, next_port
 
 TEMPLATES: Final = Path(__file__).parent / "templates"
-FIRST_PORT: Final = 8001
 WIDTH: Final = 68
 """Of a piece of text that is too long for one line."""
 
@@ -70,7 +69,7 @@ def render_service(entity: Entity, root: Path, folder: Path) -> None:
         root: of the workspace.
         folder: where to; of the service, and empty.
     """
-    values = _values(entity) | {"port": next_port(root), "revision": "0001"}
+    values = _values(entity) | {"port": next_port(declarations(root)), "revision": "0001"}
     values |= {"slug": "initial", "down_revision": "None"}
     source = folder / "src" / entity.service
     _render("service", folder, values)
@@ -99,18 +98,6 @@ def render_entity(entity: Entity, root: Path, folder: Path) -> None:
     _render("entity", folder / source / entity.noun.several, values)
     _render("migration", folder / source / "migrations" / "versions", values)
     _render("tests", folder / "tests" / entity.noun.several, values)
-
-
-def next_port(root: Path) -> int:
-    """Return the first port that no service of the workspace has."""
-    taken = set()
-    for file in root.glob("services/*/pyproject.toml"):
-        declared = tomllib.loads(file.read_text("utf-8")).get("tool", {}).get("service", {})
-        taken.add(declared.get("port"))
-    port = FIRST_PORT
-    while port in taken:
-        port += 1
-    return port
 
 
 def latest_revision(source: Path) -> tuple[int, str]:
@@ -283,4 +270,4 @@ def _docstring(text: str, indent: int = 4) -> str:
     return f'"""{first}.\n\n{" " * indent}{rest}\n{" " * indent}"""'
 
 
-__all__ = ["KINDS", "Entity", "latest_revision", "next_port", "render_entity", "render_service"]
+__all__ = ["KINDS", "Entity", "latest_revision", "render_entity", "render_service"]
