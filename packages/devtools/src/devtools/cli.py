@@ -20,6 +20,7 @@ COMMANDS: Final = {
     "check": "devtools.check:check",
     "conformance": "devtools.conformance.command:conformance",
     "fix": "devtools.fix:fix",
+    "new": "devtools.new.command:new",
     "migrate": "devtools.migrate:app",
     "seed": "devtools.seed:seed",
     "demo": "devtools.demo:demo",

@@ -1,7 +1,7 @@
 """`python -m devtools.import_contracts`: who may import whom, by the root `pyproject.toml`.
 
 In its contracts "SERVICES" stands for the packages of all services, so that a new one is held to
-them without being listed.
+them without being listed; "SERVICES.*" for the packages and modules in them.
 """
 
 import json
@@ -31,8 +31,8 @@ def expanded(value: Any, names: Sequence[str]) -> Any:
 
 
 def _elements(value: Any, names: Sequence[str]) -> Iterator[Any]:
-    if value == PLACEHOLDER:
-        yield from names
+    if isinstance(value, str) and value.partition(".")[0] == PLACEHOLDER:
+        yield from (name + value.removeprefix(PLACEHOLDER) for name in names)
     else:
         yield expanded(value, names)
 

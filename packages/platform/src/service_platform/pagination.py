@@ -20,13 +20,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal, InvalidOperation
+from enum import StrEnum
 from functools import lru_cache
 from typing import Annotated, Any, Final, Generic, TypeVar, TypeVarTuple
 from weakref import WeakKeyDictionary
 
 import orjson
 from fastapi import Depends, Query, Request
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, GetJsonSchemaHandler
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
 from sqlalchemy import (
     ColumnElement,
     Integer,
@@ -70,6 +73,19 @@ class Page(BaseModel, Generic[T]):
         description="The `cursor` of the next page; null on the last page.",
         examples=["hYk3vQ2m8QeQm1lq1Y0oLlsiMjAyNi0xMS0yM1QxMjowMDowMFoiXQ"],
     )
+
+
+class SortOrder(StrEnum):
+    """Base of the orders that a list can have, `name` and `-name` for descending."""
+
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        """Add the members' names, which `-name` has none of, for generators of clients."""
+        schema = handler(core_schema)
+        handler.resolve_ref_schema(schema)["x-enum-varnames"] = [each.name for each in cls]
+        return schema
 
 
 class CursorCodec:
@@ -339,4 +355,13 @@ def _sort_key(column: Any) -> _SortKey:
 
 PageQuery = Annotated[PageParams, Depends(page_params)]
 
-__all__ = ["CursorCodec", "Keyset", "KeysetPage", "Page", "PageParams", "PageQuery", "fetch_page"]
+__all__ = [
+    "CursorCodec",
+    "Keyset",
+    "KeysetPage",
+    "Page",
+    "PageParams",
+    "PageQuery",
+    "SortOrder",
+    "fetch_page",
+]

@@ -2,7 +2,7 @@
 
 JSON can write characters that no text needs and PostgreSQL refuses (U+0000) or that forge lines in
 a log or a terminal. `OneLine` is for names and titles, `Prose` for descriptions, `FullName` for the
-name of a person:
+name of a person, `Tags` for words that things are found by:
 
     Name = Annotated[OneLine, Field(min_length=1, max_length=200)]
 
@@ -53,7 +53,29 @@ Prose = Annotated[str, StringConstraints(strip_whitespace=True), AfterValidator(
 FullName = Annotated[OneLine, Field(min_length=1, max_length=200, examples=["Ada Lovelace"])]
 """The name of a person, by one rule in every service."""
 
+MAX_TAGS: Final = 20
+MAX_TAG_LENGTH: Final = 50
+
+
+def _lower(value: str) -> str:
+    return value.lower()
+
+
+def _distinct(tags: list[str]) -> list[str]:
+    return list(dict.fromkeys(tags))
+
+
+Tag = Annotated[
+    OneLine,
+    Field(min_length=1, max_length=MAX_TAG_LENGTH, examples=["home"]),
+    AfterValidator(_lower),
+]
+"""A word that things are found by, in lower case."""
+
+Tags = Annotated[list[Tag], Field(max_length=MAX_TAGS), AfterValidator(_distinct)]
+"""Several of them, each once."""
+
 SearchText = Annotated[OneLine, Field(max_length=200)]
 """What a search looks for."""
 
-__all__ = ["FullName", "OneLine", "Prose", "SearchText"]
+__all__ = ["FullName", "OneLine", "Prose", "SearchText", "Tag", "Tags"]

@@ -6,10 +6,10 @@ from uuid import UUID
 from fastapi import Depends, Query
 from pydantic import Field
 
-from items.schemas import ItemFilter, ItemSort, Tag
+from items.schemas import ItemFilter, ItemSort
 from service_platform.errors import Forbidden
 from service_platform.identity import Principal, RequireScope
-from service_platform.text import SearchText
+from service_platform.text import SearchText, Tag
 
 ADMIN: Final = "admin"
 MAX_TAGS_ASKED: Final = 10

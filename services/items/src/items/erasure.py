@@ -22,6 +22,9 @@ POLL_SECONDS: Final = 1.0
 PAUSE_SECONDS: Final = 0.01
 """Between two batches, so that requests get the database, too."""
 
+DELETIONS: Final = (repository.delete_some_items,)
+"""What deletes a batch of an account's rows, one for each table."""
+
 erased = Counter("items_erased_total", "Items of closed accounts that were deleted.")
 
 
@@ -70,11 +73,13 @@ class Erasure:
         account_id = await repository.account_to_erase(session)
         if account_id is None:
             return False
-        deleted = await repository.delete_some_items(session, account_id, BATCH)
-        erased.inc(deleted)
-        if deleted < BATCH:
-            await forget_keys(session, account_id)
-            await repository.finish_erasure(session, account_id, self._settled)
+        for delete_some in DELETIONS:
+            deleted = await delete_some(session, account_id, BATCH)
+            erased.inc(deleted)
+            if deleted == BATCH:
+                return True
+        await forget_keys(session, account_id)
+        await repository.finish_erasure(session, account_id, self._settled)
         return True
 
 
