@@ -1,7 +1,7 @@
 """A workspace of a company takes the next release: real repositories, real `./dev`, no network."""
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,9 +9,11 @@ import pytest
 from workspace_copy import WorkspaceCopy
 
 from devtools import releases
+from devtools.errors import CommandError
 from devtools.git import Git
 from devtools.project import ROOT, uv_command
 from devtools.releases import Release
+from devtools.upgrade import merge_base, require_clean, require_repository
 
 pytestmark = pytest.mark.skipif(uv_command() is None, reason="needs uv; ./dev test has it")
 
@@ -116,7 +118,9 @@ def release_next(platform: WorkspaceCopy) -> None:
     platform.write("services/items/src/items/novelty.py", '"""New."""\n')
     platform.change("services/items/pyproject.toml", 'version = "0.1.0"', 'version = "0.2.0"')
     platform.write("SECURITY.md", "Another text.\n")
-    platform.dev("openapi", "--release")
+    for path in ("docs/api/released/users.json", "docs/api/acknowledged.toml"):
+        platform.write(path, "The platform's own.\n")
+    platform.write("docs/api/released/items.json", "{}\n")
     platform.change("CHANGELOG.md", "## [Unreleased]\n", NEWS)
     platform.commit(f"Release {NEXT}")
     platform.git.output("tag", f"v{NEXT}")
@@ -138,26 +142,29 @@ NEWS = f"""\
 """
 
 
-def as_template(company: WorkspaceCopy, folder: Path) -> WorkspaceCopy:
+@pytest.fixture
+def clone(repositories: Repositories) -> Iterator[WorkspaceCopy]:
+    """The company's workspace, with the platform's history."""
+    company = repositories.company
+    before = company.git.line("rev-parse", "HEAD")
+    yield company
+    company.git.output("reset", "--quiet", "--hard", before)
+
+
+@pytest.fixture
+def template(repositories: Repositories, tmp_path: Path) -> WorkspaceCopy:
     """The same files without the platform's history, as "Use this template" makes them."""
-    shutil.copytree(
-        company.folder, folder, symlinks=True, ignore=shutil.ignore_patterns(".git", ".venv")
-    )
+    folder = tmp_path / "company"
+    ignored = shutil.ignore_patterns(".git", ".venv", "__pycache__")
+    shutil.copytree(repositories.company.folder, folder, symlinks=True, ignore=ignored)
     return WorkspaceCopy.begun(folder)
 
 
-def as_clone(company: WorkspaceCopy, folder: Path) -> WorkspaceCopy:
-    """The same with all of its history."""
-    return WorkspaceCopy.cloned(company.folder, folder)
-
-
-@pytest.mark.parametrize("copied", [as_clone, as_template])
+@pytest.mark.parametrize("begun_as", ["clone", "template"])
 def test_a_company_takes_a_release_and_stays_as_it_is(
-    repositories: Repositories,
-    copied: Callable[[WorkspaceCopy, Path], WorkspaceCopy],
-    tmp_path: Path,
+    repositories: Repositories, begun_as: str, request: pytest.FixtureRequest
 ) -> None:
-    company = copied(repositories.company, tmp_path / "company")
+    company: WorkspaceCopy = request.getfixturevalue(begun_as)
     before = company.git.line("rev-parse", "HEAD")
 
     said = company.dev("upgrade", "--from", str(repositories.upstream))
@@ -183,6 +190,8 @@ def test_a_company_takes_a_release_and_stays_as_it_is(
     left = [path for path in company.git.paths("ls-files", "-z") if "items" in Path(path).parts]
     assert left == []
     assert not (company.folder / "docs/api/released/items.json").exists()
+    for path in ("docs/api/released/users.json", "docs/api/acknowledged.toml"):
+        assert "The platform's own" not in company.read(path)
     lock = company.read("uv.lock")
     assert 'name = "orders-service"' in lock
     assert 'name = "items-service"' not in lock
@@ -196,9 +205,9 @@ def test_a_company_takes_a_release_and_stays_as_it_is(
 
 
 def test_a_conflict_is_left_to_people_and_can_be_given_up(
-    repositories: Repositories, tmp_path: Path
+    repositories: Repositories, clone: WorkspaceCopy
 ) -> None:
-    company = as_template(repositories.company, tmp_path / "company")
+    company = clone
     company.change("README.md", "# Acme Shop\n", "# Acme Shop\n\nOur shop.\n")
     company.commit("Our own text")
     before = company.read("README.md")
@@ -213,7 +222,7 @@ def test_a_conflict_is_left_to_people_and_can_be_given_up(
 
     said = company.dev("upgrade", "--from", str(repositories.upstream), status=1)
     assert "A merge is not finished" in said
-    company.git.output("merge", "--abort")
+    company.git.output("reset", "--hard")
     assert company.read("README.md") == before
     assert company.git.paths("status", "--porcelain", "-z") == []
 
@@ -231,27 +240,31 @@ def test_what_would_be_taken_is_told(repositories: Repositories) -> None:
 
 def test_refusals_are_sentences(repositories: Repositories, tmp_path: Path) -> None:
     company = repositories.company
-    upstream = ("--from", str(repositories.upstream))
     said = company.dev("upgrade", status=2)
-    assert "Say where the platform's releases are" in said
-    said = company.dev("upgrade", "--from", str(tmp_path / "nowhere"), status=1)
-    assert "The platform's releases cannot be fetched: fatal: " in said
-    said = company.dev("upgrade", "--from", str(company.folder / "services"), status=1)
-    assert "releases" in said
-    said = company.dev("upgrade", "9.9.9", *upstream, status=2)
-    assert f"There is no release 9.9.9. There are {NOW} and {NEXT}." in said
-    said = company.dev("upgrade", "latest", *upstream, status=2)
-    assert f"latest is no release; they are named such as {NEXT}." in said
+    assert "Say where the platform's releases are: upstream = " in said
+    with pytest.raises(CommandError, match=r"releases cannot be fetched: fatal: .*nowhere"):
+        releases.fetch(company.git, str(tmp_path / "nowhere"))
 
     (company.folder / "notes.txt").write_text("mine")
     try:
-        said = company.dev("upgrade", *upstream, status=1)
+        with pytest.raises(CommandError, match=r"Not all is committed \(notes\.txt\)"):
+            require_clean(company.git)
     finally:
         (company.folder / "notes.txt").unlink()
-    assert "Not all is committed (notes.txt)" in said
 
-    shallow = WorkspaceCopy(tmp_path / "shallow")
-    source = f"file://{company.folder}"
-    Git(tmp_path).output("clone", "--quiet", "--depth", "1", source, str(shallow.folder))
-    said = shallow.dev("upgrade", *upstream, status=1)
-    assert "This clone has only a part of its history: git fetch --unshallow." in said
+    empty = WorkspaceCopy(tmp_path / "empty")
+    empty.write("README.md", "# Empty\n")
+    empty = WorkspaceCopy.begun(empty.folder)
+    with pytest.raises(CommandError, match="There are no releases"):
+        releases.fetch(empty.git, str(empty.folder))
+    with pytest.raises(CommandError, match="no history in common with them"):
+        merge_base(empty.git, NOW, NEXT)
+
+    source, shallow = f"file://{company.folder}", tmp_path / "shallow"
+    Git(tmp_path).output("clone", "--quiet", "--depth", "1", source, str(shallow))
+    with pytest.raises(CommandError, match="only a part of its history: git fetch --unshallow"):
+        require_repository(Git(shallow))
+    with pytest.raises(CommandError, match="must be the root of its git repository"):
+        require_repository(Git(shallow / "docs"))
+    with pytest.raises(CommandError, match="no git repository with a commit"):
+        require_repository(Git(tmp_path))
