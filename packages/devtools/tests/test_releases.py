@@ -31,7 +31,7 @@ def test_the_newest_is_taken_when_none_is_named() -> None:
 @pytest.mark.parametrize(
     ("name", "sentence"),
     [
-        ("9.9.9", "There is no release 9.9.9. There are 0.9.0 and 0.10.0."),
+        ("9.9.9", "There is no release 9.9.9; did you mean 0.9.0? There are 0.9.0 and 0.10.0."),
         ("latest", "latest is no release; they are named such as 0.10.0."),
     ],
 )
