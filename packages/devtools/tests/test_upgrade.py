@@ -60,7 +60,7 @@ def make_ones_own(company: WorkspaceCopy) -> None:
     company.commit("Orders")
     company.dev("remove", "lamps")
     company.commit("No lamps")
-    company.dev("rename", NEW.title, "--domain", NEW.domain)
+    company.dev("rename", NEW.title, "--name", NEW.name, "--domain", NEW.domain)
     company.change(PRODUCTION, "\nconfigMapGenerator:\n", "\n# Ours.\nconfigMapGenerator:\n")
     (company.folder / "NOTES.md").unlink()
     company.commit("Our own name")
