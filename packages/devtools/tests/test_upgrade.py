@@ -9,6 +9,7 @@ import pytest
 from workspace_copy import WorkspaceCopy
 
 from devtools import releases
+from devtools.derived import files
 from devtools.errors import CommandError
 from devtools.git import Git
 from devtools.project import ROOT, uv_command
@@ -43,7 +44,7 @@ def repositories(tmp_path_factory: pytest.TempPathFactory) -> Repositories:
     platform.add_service("lamps", 8398)
     platform.write("NOTES.md", "Notes.\n")
     platform.write("docs/api/released/lamps.json", "{}\n")
-    platform.dev("fix")
+    files.write(platform.folder)
     platform.commit(f"Release {NOW}")
     platform.git.output("tag", f"v{NOW}")
     platform.git.output("clone", "--quiet", "--bare", ".", str(folder / "upstream.git"))
@@ -79,7 +80,12 @@ def release_next(platform: WorkspaceCopy) -> None:
         platform.change(path, line, f"{line}# New.\n")
     platform.change("README.md", f"# {OLD.title}\n", f"# {OLD.title}\n\nNew.\n")
     platform.change(TEMPLATE, "      port: 80\n", "      port: 80 # new\n")
-    platform.dev("fix")
+    for path in platform.git.paths("ls-files", "-z", "infra/k8s/base/*/service.yaml"):
+        platform.change(path, "      port: 80\n", "      port: 80 # new\n")
+    locked = 'name = "service-platform"\nversion = "{}"\n'
+    platform.change("uv.lock", locked.format(NOW), locked.format(NEXT))
+    image = f"newName: {OLD.published_image('lamps')}\n"
+    platform.change(PRODUCTION, image, "newName: registry.example/elsewhere\n")
     # What the company has removed.
     platform.write("services/lamps/src/lamps/novelty.py", '"""New."""\n')
     platform.change("services/lamps/pyproject.toml", 'version = "0.1.0"', 'version = "0.2.0"')
