@@ -78,7 +78,7 @@ async def test_a_client_gets_a_token_of_its_own(client: AsyncClient, new_client:
     client_id, secret = await new_client("reports", scopes=("users:write", "users:read"))
     tokens = await client_token(client, client_id, secret)
     assert set(tokens) == {"access_token", "token_type", "expires_in", "scope"}
-    assert tokens["scope"] == "users:write users:read"
+    assert tokens["scope"] == "users:read users:write"
     headers = {"authorization": f"Bearer {tokens['access_token']}"}
     assert (await client.get(f"{AUTH}/me", headers=headers)).status_code == 403
 
