@@ -192,7 +192,7 @@ def test_text_and_numbers_of_requests_have_bounds(service: str) -> None:
             kind = schema.get("type")
             assert kind or {"$ref", "anyOf"} & set(schema), (name, schema)
             if kind == "string" and not {"enum", "const"} & set(schema):
-                known_format = schema.get("format") in {"uuid", "date-time"}
+                known_format = schema.get("format") in {"uuid", "date", "date-time"}
                 assert known_format or {"maxLength", "pattern"} & set(schema), (name, schema)
             if kind in {"number", "integer"}:
                 assert {"minimum", "maximum"} <= set(schema), (name, schema)

@@ -37,8 +37,6 @@ def fix() -> None:
             failed = True
             terminal.failure(f"{step.name}: this remains to be done by hand")
             terminal.console.print(outcome.output, markup=False)
-    written = env_example.write()
-    terminal.step("settings", ".env.example written" if written else ".env.example is right")
     try:
         written = openapi.write_all()
     except CommandError as error:
@@ -55,6 +53,9 @@ def fix() -> None:
         terminal.step(
             "services", f"{_listed(changed)} written" if changed else "all is as declared"
         )
+    # After the services: among the settings are the scopes that they declare.
+    written = env_example.write()
+    terminal.step("settings", ".env.example written" if written else ".env.example is right")
     raise typer.Exit(1 if failed else 0)
 
 
