@@ -15,6 +15,7 @@ from typing import Final, Self
 from devtools import names
 from devtools.git import Git
 from devtools.remove import places_of
+from devtools.service_tables import with_table_of
 from devtools.workspace import read
 
 KEPT: Final = (
@@ -102,6 +103,8 @@ class Tree:
         for path, text in changed.items():
             if PurePosixPath(path).match(OVERLAYS) and path in here.entries:
                 text = _with_images_of(here.text(path), text)  # noqa: PLW2901
+            if path.endswith(".md") and path in here.entries:
+                text = with_table_of(here.text(path), text)  # noqa: PLW2901
             written = self._git.output("hash-object", "-w", "--stdin", given=text.encode())
             found[path] = Entry(self.entries[path].mode, written.decode().strip())
         return found

@@ -46,6 +46,12 @@ def tables(services: Sequence[Declaration], root: Path = ROOT) -> dict[Path, str
     return texts
 
 
+def with_table_of(own: str, text: str) -> str:
+    """Return a text with the table of another one, where both have one."""
+    found = _TABLE.search(own)
+    return _TABLE.sub(lambda _: found[0], text) if found else text
+
+
 def table_of(services: Sequence[Declaration], folder: Path, root: Path = ROOT) -> str:
     """Make the table, with links for a file of a folder."""
     to_root = "../" * len(folder.relative_to(root).parts)

@@ -15,6 +15,7 @@ from devtools.new.names import check_entity, check_service, noun
 from devtools.new.placing import move, refuse_overwriting, registrations, tidy
 from devtools.new.rendering import Entity, render_entity, render_service
 from devtools.project import ROOT
+from devtools.remove import places_of
 from devtools.terminal import Terminal
 from devtools.uv import run_uv
 
@@ -77,6 +78,12 @@ def read_entity(name: str, fields: list[str], singular: str | None, root: Path) 
     service, slash, entity = name.partition("/")
     if not slash:
         check_service(service, services)
+        for place in places_of(service):
+            if (root / place).exists():
+                raise UsageError(
+                    f"A service cannot be named {service}: {place} is the workspace's, and would be "
+                    "taken for the service's."
+                )
     elif service not in services:
         raise no_such("service", service, services)
     else:
