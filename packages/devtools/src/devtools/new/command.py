@@ -9,7 +9,7 @@ from typing import Annotated, Final
 import typer
 from rich.table import Table
 
-from devtools.errors import CommandError, no_such
+from devtools.errors import CommandError, UsageError, no_such
 from devtools.new.fields import read_fields
 from devtools.new.names import check_entity, check_service, noun
 from devtools.new.placing import move, refuse_overwriting, registrations, tidy
@@ -81,8 +81,8 @@ def read_entity(name: str, fields: list[str], singular: str | None, root: Path) 
         for place in places_of(service):
             if (root / place).exists():
                 raise UsageError(
-                    f"A service cannot be named {service}: {place} is the workspace's, and would be "
-                    "taken for the service's."
+                    f"A service cannot be named {service}: {place} is the workspace's, and would "
+                    "be taken for the service's."
                 )
     elif service not in services:
         raise no_such("service", service, services)
