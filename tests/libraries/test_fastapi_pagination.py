@@ -94,7 +94,7 @@ def test_the_openapi_document_tells_the_parameters_and_the_page(client: TestClie
 @pytest.fixture(scope="session")
 def service() -> str:
     """Whose database is used; the rows of this test are made by the query itself."""
-    return "items"
+    return "users"
 
 
 @pytest.mark.parametrize(

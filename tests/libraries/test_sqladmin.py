@@ -51,7 +51,7 @@ class OneLibrarian(AuthenticationBackend):
 @pytest.fixture(scope="session")
 def service() -> str:
     """Whose migrated database is used; the table of this test is added to it."""
-    return "items"
+    return "users"
 
 
 @pytest.fixture

@@ -60,5 +60,5 @@ def test_an_unknown_service_is_answered_with_those_there_are(system: System) -> 
     done = system.dev("up", "--only=usres")
     assert done.returncode == 2
     assert done.stderr.strip().startswith(
-        "✗ There is no service usres; did you mean users? There are users, "
+        "✗ There is no service usres; did you mean users? There are users"
     )
