@@ -15,6 +15,7 @@ import pytest
 gc.disable()
 
 LONGEST_FIRST: Final = (
+    "packages/devtools/tests/test_upgrade.py",
     "packages/devtools/tests/test_background.py",
     "tests/docs/test_recipes.py",
     "packages/platform/tests/server/test_workers.py",

@@ -3,22 +3,34 @@
 import argparse
 import importlib
 from collections.abc import Sequence
+from pathlib import Path
 
 from benchmarks import chart
 from benchmarks.report import save, show
 
-NAMES = ("stack", "path", "limiters", "data", "startup", "logins", "events", "telemetry")
+FOLDER = Path(__file__).parent
+OF_THE_PLATFORM = ("stack", "path", "limiters", "startup", "logins", "events", "telemetry")
+OF_SERVICES = {
+    path.stem: f"benchmarks.{path.parent.name}.{path.stem}"
+    for init in sorted(FOLDER.glob("*/__init__.py"))
+    if init.parent.name != "apps"
+    for path in sorted(init.parent.glob("*.py"))
+    if path != init
+}
+"""Those in the folder of a service."""
+NAMES = {**{name: f"benchmarks.{name}" for name in OF_THE_PLATFORM}, **OF_SERVICES}
 
 
 def run(names: Sequence[str], *, rounds: int, seconds: float) -> bool:
     """Run the comparisons `names`; returns whether every goal was met."""
     met = True
     for name in names or NAMES:
-        tables = importlib.import_module(f"benchmarks.{name}").run(rounds=rounds, seconds=seconds)
+        module = importlib.import_module(NAMES[name])
+        tables = module.run(rounds=rounds, seconds=seconds)
         for table in tables:
             show(table)
             met &= all(reached for _, reached in table.goals)
-        print(f"Chart and figures: {save(name, tables)} and .json\n")
+        print(f"Chart and figures: {save(Path(str(module.__file__)), tables)} and .json\n")
     return met
 
 
@@ -33,7 +45,7 @@ def main() -> None:
         "--chart", action="store_true", help="draw the README's chart from saved figures and end"
     )
     arguments = parser.parse_args()
-    if unknown := set(arguments.names) - set(NAMES):
+    if unknown := set(arguments.names) - NAMES.keys():
         parser.error(f"There is no {', '.join(sorted(unknown))}; there are {', '.join(NAMES)}.")
     if arguments.chart:
         try:

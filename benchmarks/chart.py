@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 from xml.sax.saxutils import escape
 
-from benchmarks.report import RESULTS
+from benchmarks.report import FOLDER, RESULTS
 
 CHART: Final = Path(__file__).parents[1] / "docs" / "images" / "benchmarks.svg"
 UNIT: Final = "requests/s"
@@ -58,13 +58,13 @@ class Bars:
     note: str
 
 
-def saved(name: str) -> Bars:
+def saved(path: Path) -> Bars:
     """Read the first table of a comparison's saved figures.
 
     Raises:
         MissingFiguresError: it was not measured yet, or counts something else than requests.
     """
-    path = RESULTS / f"{name}.json"
+    name = path.stem
     if not path.is_file():
         raise MissingFiguresError(f"There are no figures of {name}; run ./dev bench {name} first.")
     figures: dict[str, Any] = json.loads(path.read_text("utf-8"))
@@ -125,12 +125,12 @@ def draw(groups: tuple[Bars, ...]) -> str:
 
 
 def write() -> Path:
-    """Write the chart of `stack` and, where it was measured, of `data`; return its path.
+    """Write the chart of `stack` and of what was measured of services; return its path.
 
     Raises:
-        MissingFiguresError: `stack` was not measured yet.
+        MissingFiguresError: `stack` was not measured yet, or a figure counts no requests.
     """
-    names = ["stack"] + ["data"] * (RESULTS / "data.json").is_file()
+    paths = [FOLDER / RESULTS / "stack.json", *sorted(FOLDER.glob(f"*/{RESULTS}/*.json"))]
     CHART.parent.mkdir(parents=True, exist_ok=True)
-    CHART.write_text(draw(tuple(saved(name) for name in names)), "utf-8")
+    CHART.write_text(draw(tuple(saved(path) for path in paths)), "utf-8")
     return CHART

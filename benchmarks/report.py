@@ -15,7 +15,8 @@ from rich.text import Text
 
 from benchmarks.comparison import Table
 
-RESULTS = Path(__file__).parent / "results"
+FOLDER = Path(__file__).parent
+RESULTS = "results"
 WIDTH = 120
 """Columns of the chart, and of the table where there is no terminal that has a width."""
 
@@ -53,14 +54,15 @@ def show(table: Table, console: Console | None = None) -> None:
     console.print(_render(table))
 
 
-def save(name: str, tables: Sequence[Table]) -> Path:
-    """Write `results/<name>.svg` and `.json`; returns the path of the chart."""
-    RESULTS.mkdir(exist_ok=True)
+def save(module: Path, tables: Sequence[Table]) -> Path:
+    """Write `results/<name>.svg` and `.json` beside a comparison; returns the path of the chart."""
+    name, results = module.stem, module.parent / RESULTS
+    results.mkdir(exist_ok=True)
     with Path(os.devnull).open("w") as nowhere:
         console = Console(record=True, width=WIDTH, file=nowhere)
         for table in tables:
             show(table, console)
-        chart = RESULTS / f"{name}.svg"
+        chart = results / f"{name}.svg"
         console.save_svg(str(chart), title=f"benchmarks · {name}")
     figures = {
         "measured_at": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -68,5 +70,5 @@ def save(name: str, tables: Sequence[Table]) -> Path:
         "cores": os.cpu_count(),
         "tables": [table.as_json() for table in tables],
     }
-    (RESULTS / f"{name}.json").write_text(json.dumps(figures, indent=2, ensure_ascii=False) + "\n")
+    (results / f"{name}.json").write_text(json.dumps(figures, indent=2, ensure_ascii=False) + "\n")
     return chart

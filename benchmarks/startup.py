@@ -9,12 +9,13 @@ from statistics import median
 
 import psutil
 
+import devtools.services
 from benchmarks.comparison import Row, Table, limit
 from benchmarks.servers import ROOT, wait_until_answers
 from benchmarks.system import system
 from service_testing.ports import free_port
 
-SERVICES = ("auth", "users", "items")
+SERVICES = tuple(service.name for service in devtools.services.SERVICES)
 IMPORT = "import time; t = time.perf_counter(); import {0}.app; print(time.perf_counter() - t)"
 SETTLE_SECONDS = 2.0
 
@@ -68,7 +69,7 @@ def _import_seconds(service: str) -> float:
 def _table(
     title: str, unit: str, measured: Mapping[str, Sequence[float]], at_most: float | None
 ) -> Table:
-    base = median(measured["items"])
+    base = median(measured["auth"])
     found = tuple(
         Row(name, median(values), median(values) / base, (min(values), max(values)))
         for name, values in measured.items()

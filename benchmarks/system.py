@@ -1,6 +1,7 @@
 """Real servers and databases under the measured services, thrown away with the run."""
 
 import asyncio
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -50,6 +51,11 @@ class System:
             auth_url=self.tokens.auth_url,
         )
         return {**known, "RATE_LIMIT_REQUESTS": UNLIMITED, "LOG_FORMAT": "json"}
+
+    def authorization(self, account: uuid.UUID, *roles: str) -> tuple[tuple[str, str], ...]:
+        """The header of an account with these roles."""
+        token = self.tokens.issue(account, roles=roles, expires_in=3_600)
+        return (("authorization", f"Bearer {token}"),)
 
 
 @contextmanager

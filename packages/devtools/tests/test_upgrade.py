@@ -1,7 +1,7 @@
 """A workspace of a company takes the next release: real repositories, real `./dev`, no network."""
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,9 +9,13 @@ import pytest
 from workspace_copy import WorkspaceCopy
 
 from devtools import releases
+from devtools.derived import files
+from devtools.errors import CommandError
 from devtools.git import Git
 from devtools.project import ROOT, uv_command
 from devtools.releases import Release
+from devtools.upgrade import merge_base, require_clean, require_repository
+from devtools.workspace import Workspace, workspace
 
 pytestmark = pytest.mark.skipif(uv_command() is None, reason="needs uv; ./dev test has it")
 
@@ -20,51 +24,9 @@ NEXT = Release(NOW.major, NOW.minor + 1, 0)
 PLATFORM = "packages/platform"
 PRODUCTION = "infra/k8s/overlays/production/kustomization.yaml"
 TEMPLATE = "packages/devtools/src/devtools/derived/templates/infra/k8s/base/SERVICE/service.yaml.j2"
-ORDERS = {
-    "pyproject.toml": """\
-[project]
-name = "orders-service"
-version = "0.1.0"
-description = "Orders"
-requires-python = ">=3.11"
-dependencies = ["service-platform"]
-
-[build-system]
-requires = ["uv_build>=0.13,<0.14"]
-build-backend = "uv_build"
-
-[tool.uv.build-backend]
-module-name = "orders"
-
-[tool.uv.sources]
-service-platform = { workspace = true }
-
-[tool.service]
-port = 8017
-""",
-    "src/orders/__init__.py": '"""Orders."""\n',
-    "src/orders/app.py": '''\
-"""The application of the orders service."""
-
-from orders.settings import OrdersSettings
-from service_platform import app as platform
-from service_platform.settings import load_settings
-
-
-def create_app() -> platform.ServiceApp:
-    """Make the application."""
-    return platform.create_app(load_settings(OrdersSettings), routers=[], resources=[])
-''',
-    "src/orders/settings.py": '''\
-"""Settings of the orders service."""
-
-from service_platform.settings import PlatformSettings
-
-
-class OrdersSettings(PlatformSettings):
-    """The platform's settings."""
-''',
-}
+RELEASED = ("docs/api/released/users.json", "docs/api/acknowledged.toml")
+NEW = Workspace("A Company's Shop", "a-companys-shop", "shop.example")
+OLD = workspace()
 
 
 @dataclass
@@ -79,6 +41,11 @@ class Repositories:
 def repositories(tmp_path_factory: pytest.TempPathFactory) -> Repositories:
     folder = tmp_path_factory.mktemp("upgrade")
     platform = WorkspaceCopy.of_checkout(folder / "platform")
+    platform.add_service("lamps", 8398)
+    platform.write("NOTES.md", "Notes.\n")
+    platform.write("docs/api/released/lamps.json", "{}\n")
+    files.write(platform.folder)
+    platform.commit(f"Release {NOW}")
     platform.git.output("tag", f"v{NOW}")
     platform.git.output("clone", "--quiet", "--bare", ".", str(folder / "upstream.git"))
     company = WorkspaceCopy.cloned(folder / "upstream.git", folder / "company")
@@ -89,16 +56,15 @@ def repositories(tmp_path_factory: pytest.TempPathFactory) -> Repositories:
 
 
 def make_ones_own(company: WorkspaceCopy) -> None:
-    """What a company does first: its name, its domain, its service instead of the example."""
-    for path, text in ORDERS.items():
-        company.write(f"services/orders/{path}", text)
+    """What a company does first: its name, its domain, its service instead of an example."""
+    company.add_service("orders", 8399)
     company.commit("Orders")
-    company.dev("remove", "items")
-    company.commit("No items")
-    company.dev("rename", "Acme Shop", "--domain", "acme.example")
-    company.change(PRODUCTION, "RATE_LIMIT_REPLICAS=3", "RATE_LIMIT_REPLICAS=5")
-    (company.folder / "SECURITY.md").unlink()
-    company.commit("Acme Shop")
+    company.dev("remove", "lamps")
+    company.commit("No lamps")
+    company.dev("rename", NEW.title, "--name", NEW.name, "--domain", NEW.domain)
+    company.change(PRODUCTION, "\nconfigMapGenerator:\n", "\n# Ours.\nconfigMapGenerator:\n")
+    (company.folder / "NOTES.md").unlink()
+    company.commit("Our own name")
 
 
 def release_next(platform: WorkspaceCopy) -> None:
@@ -107,22 +73,32 @@ def release_next(platform: WorkspaceCopy) -> None:
     platform.change(f"{PLATFORM}/pyproject.toml", version, f'version = "{NEXT}"\n')
     platform.write(f"{PLATFORM}/src/service_platform/novelty.py", '"""New."""\n')
     # Lines beside those with a name.
-    platform.change(PRODUCTION, "namespace: services\n", "namespace: services\n# Of all.\n")
-    platform.change("README.md", "# FastAPI services on one platform\n", HEADING)
-    platform.change("Tiltfile", "WORKSPACE = 'services'\n", "WORKSPACE = 'services'\n# Of all.\n")
-    platform.change(TEMPLATE, "      port: 80\n", "      port: 80 # of all\n")
-    platform.dev("fix")
+    for path, line in (
+        (PRODUCTION, f"namespace: {OLD.name}\n"),
+        ("Tiltfile", f"WORKSPACE = '{OLD.name}'\n"),
+    ):
+        platform.change(path, line, f"{line}# New.\n")
+    platform.change("README.md", f"# {OLD.title}\n", f"# {OLD.title}\n\nNew.\n")
+    platform.change(TEMPLATE, "      port: 80\n", "      port: 80 # new\n")
+    for path in platform.git.paths("ls-files", "-z", "infra/k8s/base/*/service.yaml"):
+        platform.change(path, "      port: 80\n", "      port: 80 # new\n")
+    locked = 'name = "service-platform"\nversion = "{}"\n'
+    platform.change("uv.lock", locked.format(NOW), locked.format(NEXT))
+    image = f"newName: {OLD.published_image('lamps')}\n"
+    platform.change(PRODUCTION, image, "newName: registry.example/elsewhere\n")
     # What the company has removed.
-    platform.write("services/items/src/items/novelty.py", '"""New."""\n')
-    platform.change("services/items/pyproject.toml", 'version = "0.1.0"', 'version = "0.2.0"')
-    platform.write("SECURITY.md", "Another text.\n")
-    platform.dev("openapi", "--release")
+    platform.write("services/lamps/src/lamps/novelty.py", '"""New."""\n')
+    platform.change("services/lamps/pyproject.toml", 'version = "0.1.0"', 'version = "0.2.0"')
+    platform.write("NOTES.md", "Another text.\n")
+    # What a release says of the platform's own APIs.
+    for path in RELEASED:
+        platform.write(path, "Of the platform.\n")
+    platform.write("docs/api/released/lamps.json", '{"openapi": "3.1.0"}\n')
     platform.change("CHANGELOG.md", "## [Unreleased]\n", NEWS)
     platform.commit(f"Release {NEXT}")
     platform.git.output("tag", f"v{NEXT}")
 
 
-HEADING = "# FastAPI services on one platform\n\nA novelty.\n"
 NEWS = f"""\
 ## [Unreleased]
 
@@ -130,7 +106,7 @@ NEWS = f"""\
 
 ### Upgrading
 
-- Say RATE_LIMIT_REPLICAS again.
+- Read this.
 
 ### Added
 
@@ -138,54 +114,55 @@ NEWS = f"""\
 """
 
 
-def as_template(company: WorkspaceCopy, folder: Path) -> WorkspaceCopy:
+@pytest.fixture
+def clone(repositories: Repositories) -> Iterator[WorkspaceCopy]:
+    """The company's workspace, with the platform's history."""
+    company = repositories.company
+    before = company.git.line("rev-parse", "HEAD")
+    yield company
+    company.git.output("reset", "--quiet", "--hard", before)
+
+
+@pytest.fixture
+def template(repositories: Repositories, tmp_path: Path) -> WorkspaceCopy:
     """The same files without the platform's history, as "Use this template" makes them."""
-    shutil.copytree(
-        company.folder, folder, symlinks=True, ignore=shutil.ignore_patterns(".git", ".venv")
-    )
+    folder = tmp_path / "company"
+    ignored = shutil.ignore_patterns(".git", ".venv", "__pycache__")
+    shutil.copytree(repositories.company.folder, folder, symlinks=True, ignore=ignored)
     return WorkspaceCopy.begun(folder)
 
 
-def as_clone(company: WorkspaceCopy, folder: Path) -> WorkspaceCopy:
-    """The same with all of its history."""
-    return WorkspaceCopy.cloned(company.folder, folder)
-
-
-@pytest.mark.parametrize("copied", [as_clone, as_template])
+@pytest.mark.parametrize("begun_as", ["clone", "template"])
 def test_a_company_takes_a_release_and_stays_as_it_is(
-    repositories: Repositories,
-    copied: Callable[[WorkspaceCopy, Path], WorkspaceCopy],
-    tmp_path: Path,
+    repositories: Repositories, begun_as: str, request: pytest.FixtureRequest
 ) -> None:
-    company = copied(repositories.company, tmp_path / "company")
+    company: WorkspaceCopy = request.getfixturevalue(begun_as)
     before = company.git.line("rev-parse", "HEAD")
 
     said = company.dev("upgrade", "--from", str(repositories.upstream))
 
     assert company.git.paths("diff", "--name-only", "-z") == []  # all is staged
-    assert f"[{NEXT}] - 2027-01-02 asks of you:\n- Say RATE_LIMIT_REPLICAS again.\n" in said
-    assert "still deleted: SECURITY.md." in said
+    assert f"[{NEXT}] - 2027-01-02 asks of you:\n- Read this.\n" in said
+    assert "still deleted: NOTES.md." in said
     # What is new is here.
     assert (company.folder / f"{PLATFORM}/src/service_platform/novelty.py").exists()
-    assert company.read("README.md").startswith("# Acme Shop\n\nA novelty.\n")
-    assert "WORKSPACE = 'acme-shop'\n# Of all.\n" in company.read("Tiltfile")
+    assert company.read("README.md").startswith(f"# {NEW.title}\n\nNew.\n")
+    assert f"WORKSPACE = '{NEW.name}'\n# New.\n" in company.read("Tiltfile")
     production = company.read(PRODUCTION)
-    assert "namespace: acme-shop\n# Of all.\n" in production
-    assert "port: 80 # of all\n" in company.read("infra/k8s/base/orders/service.yaml")
+    assert f"namespace: {NEW.name}\n# New.\n" in production
+    assert "port: 80 # new\n" in company.read("infra/k8s/base/orders/service.yaml")
     assert f"## [{NEXT}]" in company.read("CHANGELOG.md")
     # What is the company's is as it was.
-    assert "RATE_LIMIT_REPLICAS=5" in production
-    assert "api.acme.example" in production
-    assert "services/" not in production.replace("acme-shop/services/", "")
-    assert all(company.read(f"services/orders/{path}") == text for path, text in ORDERS.items())
-    assert (company.folder / "docs/api/orders.json").exists()
-    assert not (company.folder / "SECURITY.md").exists()
-    left = [path for path in company.git.paths("ls-files", "-z") if "items" in Path(path).parts]
-    assert left == []
-    assert not (company.folder / "docs/api/released/items.json").exists()
+    assert "\n# Ours.\nconfigMapGenerator:\n" in production
+    assert f"=https://{NEW.api_host}\n" in production
+    assert f"newName: {NEW.published_image('orders')}\n" in production
+    assert company.git.succeeds("diff", "--quiet", before, "--", "services/orders", *RELEASED)
+    gone = [*company.folder.rglob("*lamps*"), company.folder / "NOTES.md"]
+    assert [path for path in gone if path.exists() and ".venv" not in path.parts] == []
+    assert not company.git.succeeds("grep", "--quiet", "lamps", "--", "infra", "services")
     lock = company.read("uv.lock")
     assert 'name = "orders-service"' in lock
-    assert 'name = "items-service"' not in lock
+    assert 'name = "lamps-service"' not in lock
     assert f'name = "service-platform"\nversion = "{NEXT}"' in lock
 
     company.commit("Upgrade")
@@ -196,10 +173,10 @@ def test_a_company_takes_a_release_and_stays_as_it_is(
 
 
 def test_a_conflict_is_left_to_people_and_can_be_given_up(
-    repositories: Repositories, tmp_path: Path
+    repositories: Repositories, clone: WorkspaceCopy
 ) -> None:
-    company = as_template(repositories.company, tmp_path / "company")
-    company.change("README.md", "# Acme Shop\n", "# Acme Shop\n\nOur shop.\n")
+    company = clone
+    company.change("README.md", f"# {NEW.title}\n", f"# {NEW.title}\n\nOurs.\n")
     company.commit("Our own text")
     before = company.read("README.md")
 
@@ -207,13 +184,13 @@ def test_a_conflict_is_left_to_people_and_can_be_given_up(
 
     assert f"{NEXT} and this workspace have changed the same lines of README.md: edit" in said
     marked = company.read("README.md")
-    assert "<<<<<<< this workspace\nOur shop.\n=======\nA novelty.\n" in marked
+    assert "<<<<<<< this workspace\nOurs.\n=======\nNew.\n" in marked
     assert f">>>>>>> platform {NEXT}" in marked
-    assert "namespace: acme-shop\n# Of all.\n" in company.read(PRODUCTION)
+    assert f"namespace: {NEW.name}\n# New.\n" in company.read(PRODUCTION)
 
     said = company.dev("upgrade", "--from", str(repositories.upstream), status=1)
     assert "A merge is not finished" in said
-    company.git.output("merge", "--abort")
+    company.git.output("reset", "--hard")
     assert company.read("README.md") == before
     assert company.git.paths("status", "--porcelain", "-z") == []
 
@@ -231,27 +208,31 @@ def test_what_would_be_taken_is_told(repositories: Repositories) -> None:
 
 def test_refusals_are_sentences(repositories: Repositories, tmp_path: Path) -> None:
     company = repositories.company
-    upstream = ("--from", str(repositories.upstream))
     said = company.dev("upgrade", status=2)
-    assert "Say where the platform's releases are" in said
-    said = company.dev("upgrade", "--from", str(tmp_path / "nowhere"), status=1)
-    assert "The platform's releases cannot be fetched: fatal: " in said
-    said = company.dev("upgrade", "--from", str(company.folder / "services"), status=1)
-    assert "releases" in said
-    said = company.dev("upgrade", "9.9.9", *upstream, status=2)
-    assert f"There is no release 9.9.9. There are {NOW} and {NEXT}." in said
-    said = company.dev("upgrade", "latest", *upstream, status=2)
-    assert f"latest is no release; they are named such as {NEXT}." in said
+    assert "Say where the platform's releases are: upstream = " in said
+    with pytest.raises(CommandError, match=r"releases cannot be fetched: fatal: .*nowhere"):
+        releases.fetch(company.git, str(tmp_path / "nowhere"))
 
     (company.folder / "notes.txt").write_text("mine")
     try:
-        said = company.dev("upgrade", *upstream, status=1)
+        with pytest.raises(CommandError, match=r"Not all is committed \(notes\.txt\)"):
+            require_clean(company.git)
     finally:
         (company.folder / "notes.txt").unlink()
-    assert "Not all is committed (notes.txt)" in said
 
-    shallow = WorkspaceCopy(tmp_path / "shallow")
-    source = f"file://{company.folder}"
-    Git(tmp_path).output("clone", "--quiet", "--depth", "1", source, str(shallow.folder))
-    said = shallow.dev("upgrade", *upstream, status=1)
-    assert "This clone has only a part of its history: git fetch --unshallow." in said
+    empty = WorkspaceCopy(tmp_path / "empty")
+    empty.write("README.md", "# Empty\n")
+    empty = WorkspaceCopy.begun(empty.folder)
+    with pytest.raises(CommandError, match="There are no releases"):
+        releases.fetch(empty.git, str(empty.folder))
+    with pytest.raises(CommandError, match="no history in common with them"):
+        merge_base(empty.git, NOW, NEXT)
+
+    source, shallow = f"file://{company.folder}", tmp_path / "shallow"
+    Git(tmp_path).output("clone", "--quiet", "--depth", "1", source, str(shallow))
+    with pytest.raises(CommandError, match="only a part of its history: git fetch --unshallow"):
+        require_repository(Git(shallow))
+    with pytest.raises(CommandError, match="must be the root of its git repository"):
+        require_repository(Git(shallow / "docs"))
+    with pytest.raises(CommandError, match="no git repository with a commit"):
+        require_repository(Git(tmp_path))

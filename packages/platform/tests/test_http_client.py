@@ -78,7 +78,7 @@ def other() -> Other:
 @pytest.fixture
 async def client(other: Other) -> AsyncIterator[ServiceClient]:
     async with serving(other) as url:
-        client = ServiceClient(PlatformSettings(project_name="items"), url, timeout_seconds=3)
+        client = ServiceClient(PlatformSettings(project_name="users"), url, timeout_seconds=3)
         await client.start()
         yield client
         await client.stop()
@@ -86,7 +86,7 @@ async def client(other: Other) -> AsyncIterator[ServiceClient]:
 
 async def test_an_answer_comes_back(client: ServiceClient, other: Other) -> None:
     assert (await client.request("GET", "/thing")).json() == {"ok": True}
-    assert other.headers["user-agent"] == "items/0.1.0"
+    assert other.headers["user-agent"] == "users/0.1.0"
 
 
 async def test_a_wrong_request_is_not_repeated(client: ServiceClient, other: Other) -> None:
@@ -208,17 +208,17 @@ async def test_redirects_are_answers() -> None:
 
 
 async def test_clients_of_two_services_on_one_host_are_two_resources() -> None:
-    users, items = Other(), Other()
-    async with serving(users) as users_url, serving(items) as items_url:
+    users, orders = Other(), Other()
+    async with serving(users) as users_url, serving(orders) as orders_url:
         settings = PlatformSettings(_env_file=None, environment="test", rate_limit_enabled=False)
-        clients = [ServiceClient(settings, users_url), ServiceClient(settings, items_url)]
-        clients.append(ServiceClient(settings, items_url, name="catalogue"))
+        clients = [ServiceClient(settings, users_url), ServiceClient(settings, orders_url)]
+        clients.append(ServiceClient(settings, orders_url, name="catalogue"))
         app = create_app(settings, resources=clients)
         async with app.router.lifespan_context(app):
             for client in clients:
                 assert getattr(app.state, client.name) is client
                 assert (await client.request("GET", "/thing")).json() == {"ok": True}
-    assert (users.calls["GET"], items.calls["GET"]) == (1, 2)
+    assert (users.calls["GET"], orders.calls["GET"]) == (1, 2)
     assert clients[2].name == "catalogue"
 
 

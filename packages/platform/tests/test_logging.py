@@ -63,13 +63,13 @@ def test_a_traceback_is_part_of_its_event(output: io.StringIO) -> None:
 
 def test_a_password_in_an_address_is_not_logged(output: io.StringIO) -> None:
     try:
-        raise ValueError("cannot reach postgresql://items:hunter2@db/items")
+        raise ValueError("cannot reach postgresql://users:hunter2@db/users")
     except ValueError:
         logging.get_logger("x").exception("failed")
         standard_logging.getLogger("some.library").exception("failed")
     logging.writer.close()
     assert "hunter2" not in output.getvalue()
-    assert "postgresql://items:***@db/items" in output.getvalue()
+    assert "postgresql://users:***@db/users" in output.getvalue()
 
 
 def test_a_terminal_gets_readable_lines_and_a_pipe_json() -> None:

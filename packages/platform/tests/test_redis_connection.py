@@ -214,7 +214,7 @@ def _verified_token() -> VerifiedToken:
 async def test_events_are_read_from_the_new_primary(
     settings: PlatformSettings, fail_over: Callable[[], None], new_primary: LocalValkey
 ) -> None:
-    group = ConsumerGroup(connect(settings), "auth", "items", "one")
+    group = ConsumerGroup(connect(settings), "auth", "users", "one")
     blocking = connect(settings, block=True)
     await group.create()
     assert await group.read(blocking, 1) == []

@@ -11,7 +11,7 @@ from service_platform.tls import default_ssl_context, ssl_context_for
 
 def test_the_authorities_are_read_once_for_all() -> None:
     assert ssl_context_for("https://auth.example.com") is ssl_context_for(
-        "HTTPS://items.example.com/api"
+        "HTTPS://users.example.com/api"
     )
     assert default_ssl_context().verify_mode is ssl.CERT_REQUIRED
     assert default_ssl_context().cert_store_stats()["x509_ca"] > 50

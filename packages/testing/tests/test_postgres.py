@@ -32,20 +32,22 @@ def test_postgres_demands_its_password_over_scram(tmp_path: Path) -> None:
 
 def test_a_role_owns_its_own_database_and_enters_no_other(initialised: Path) -> None:
     with LocalPostgres(initialised / "data", durable=False) as server:
-        for name in ("items", "users"):
+        for name in ("office", "shop"):
             server.create_role(name, "first")
             server.create_role(name, "second")
             assert server.create_database(name, owner=name)
             assert not server.create_database(name, owner=name)
-        own = server.url_for("items", user="items", password="second")
+        own = server.url_for("office", user="office", password="second")
         assert server.execute("SELECT 1", url=own) == "1"
         server.execute("CREATE TABLE t (id int)", url=own)
         with pytest.raises(LocalServerError, match="permission denied for database"):
-            server.execute("SELECT 1", url=server.url_for("users", user="items", password="second"))
+            server.execute("SELECT 1", url=server.url_for("shop", user="office", password="second"))
         with pytest.raises(LocalServerError, match="authentication failed"):
-            server.execute("SELECT 1", url=server.url_for("items", user="items", password="first"))
-        server.drop_database("items")
-        server.drop_database("items")
+            server.execute(
+                "SELECT 1", url=server.url_for("office", user="office", password="first")
+            )
+        server.drop_database("office")
+        server.drop_database("office")
 
 
 @pytest.mark.parametrize("durable", [True, False])

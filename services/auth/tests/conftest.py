@@ -155,7 +155,7 @@ def new_client(database: Database) -> NewClient:
         client_id: str,
         *,
         grant_types: tuple[str, ...] = ("client_credentials",),
-        scopes: tuple[str, ...] = ("items:read",),
+        scopes: tuple[str, ...] = ("users:read",),
         public: bool = False,
     ) -> tuple[str, str]:
         secret = new_secret()

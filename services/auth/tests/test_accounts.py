@@ -113,7 +113,7 @@ async def test_without_a_token_there_is_no_account(client: AsyncClient) -> None:
 
 
 async def test_a_token_without_the_scope_account_cannot_see_it(person: Person) -> None:
-    await person.log_in(scope="items:read")
+    await person.log_in(scope="users:read")
     answer = await person.me()
     assert answer.status_code == 403
     assert 'scope="account"' in answer.headers["www-authenticate"]

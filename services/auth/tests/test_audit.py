@@ -126,7 +126,7 @@ def test_commands_are_kept(service_environment: dict[str, str]) -> None:
         assert done.exit_code == 0, done.output
         return done.stdout
 
-    run("create-client", "reports", "--scope", "items:read")
+    run("create-client", "reports", "--scope", "users:read")
     run("rotate-client-secret", "reports")
     run("delete-client", "reports")
     run("revoke-all", "--yes")
@@ -134,7 +134,7 @@ def test_commands_are_kept(service_environment: dict[str, str]) -> None:
     assert [line["event"] for line in lines] == [
         "all_sessions_ended", "client_deleted", "client_secret_rotated", "client_created",
     ]  # fmt: skip
-    assert lines[-1]["details"]["scopes"] == ["items:read"]
+    assert lines[-1]["details"]["scopes"] == ["users:read"]
 
 
 async def test_without_its_audit_event_nothing_happens(

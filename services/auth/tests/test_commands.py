@@ -56,7 +56,7 @@ async def run_beside(run: Run, *arguments: str, **options: object) -> str:
 async def test_a_client_is_registered_used_given_another_secret_and_removed(
     client: AsyncClient, run: Run
 ) -> None:
-    made = await run_beside(run, "create-client", "reports", "--scope", "items:read")
+    made = await run_beside(run, "create-client", "reports", "--scope", "users:read")
     secret = re.search(r"client_secret=(\S+)", made)
     assert secret is not None
     form = {"grant_type": "client_credentials", "client_id": "reports"}
@@ -188,7 +188,7 @@ def test_the_commands_are_a_program(service_environment: dict[str, str]) -> None
 
 
 def test_secrets_are_not_printed_by_accident(run: Run) -> None:
-    done = run("create-client", "reports", "--scope", "items:read")
+    done = run("create-client", "reports", "--scope", "users:read")
     secret = re.search(r"client_secret=(\S+)", done.stdout)
     assert secret is not None
     assert secret[1] not in done.stderr

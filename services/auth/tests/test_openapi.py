@@ -97,7 +97,7 @@ async def test_refusals_are_answered_as_declared(
     statuses: set[int] = set()
     other = str(UUID(int=7))
     narrow = Person(client, person.account)
-    await narrow.log_in(scope="items:read")
+    await narrow.log_in(scope="users:read")
     callers: list[dict[str, str]] = [
         {}, {"authorization": "Bearer nonsense"}, narrow.headers, person.headers, admin.headers,
     ]  # fmt: skip

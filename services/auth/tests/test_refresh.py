@@ -124,13 +124,13 @@ async def test_another_client_cannot_use_the_token_and_cannot_end_the_session(
 
 
 async def test_a_refresh_can_ask_for_fewer_scopes_but_not_for_more(person: Person) -> None:
-    await person.log_in(scope="items:read items:write")
-    narrowed = (await person.refresh(scope="items:read")).json()
-    assert narrowed["scope"] == "items:read"
+    await person.log_in(scope="users:read users:write")
+    narrowed = (await person.refresh(scope="users:read")).json()
+    assert narrowed["scope"] == "users:read"
     refused = await person.refresh(narrowed["refresh_token"], scope="account")
     assert refused.json()["error"] == "invalid_scope"
     whole = await person.refresh(narrowed["refresh_token"])
-    assert whole.json()["scope"] == "items:read items:write"
+    assert whole.json()["scope"] == "users:read users:write"
 
 
 @pytest.mark.parametrize(

@@ -169,7 +169,7 @@ async def test_roles_are_given_and_taken(
 async def test_a_token_with_less_than_the_account_has_no_roles(
     client: AsyncClient, admin: Person
 ) -> None:
-    await admin.log_in(scope="items:read users:read")
+    await admin.log_in(scope="users:read users:write")
     assert (await client.get(f"{AUTH}/accounts", headers=admin.headers)).status_code == 403
     await admin.log_in()
     assert (await client.get(f"{AUTH}/accounts", headers=admin.headers)).status_code == 200

@@ -48,7 +48,8 @@ def remove(
         require_committed(paths)
     if not yes and sys.stdin.isatty():
         terminal.say(f"This deletes {', '.join(_shown(path) for path in paths)}.")
-        typer.confirm(f"  Remove {found.name}?", abort=True)
+        if not _agreed(f"  Remove {found.name}?"):
+            raise CommandError("Nothing was removed.")
     for path in paths:
         if path.is_dir():
             shutil.rmtree(path)
@@ -122,6 +123,13 @@ def require_committed(paths: list[Path]) -> None:
             f"These have changes that are not committed: {', '.join(files[:SHOWN])}{more}; commit "
             "them first, or delete them too with --force."
         )
+
+
+def _agreed(question: str) -> bool:
+    try:
+        return typer.confirm(question)
+    except typer.Abort:  # Ctrl-C, or the end of the input
+        return False
 
 
 def _uninstall(service: str) -> None:

@@ -16,7 +16,7 @@ from devtools.terminal import Terminal
 from devtools.workspace import workspace
 
 SHOWN: Final = 10
-GIVE_UP: Final = "`git merge --abort` gives up and leaves everything as it was."
+GIVE_UP: Final = "`git reset --hard` gives up and leaves everything as it was."
 
 
 def upgrade(
@@ -93,7 +93,9 @@ def require_clean(git: Git) -> None:
         CommandError: files have changed, or a merge is not finished.
     """
     if git.succeeds("rev-parse", "--verify", "--quiet", "MERGE_HEAD"):
-        raise CommandError(f"A merge is not finished: `git commit` finishes it, {GIVE_UP}")
+        raise CommandError(
+            "A merge is not finished: `git commit` finishes it, `git merge --abort` gives it up."
+        )
     if changed := git.paths("status", "--porcelain", "--no-renames", "-z"):
         raise CommandError(
             f"Not all is committed ({_listed([each[3:] for each in changed])}); commit it or "
@@ -124,7 +126,7 @@ def merge_base(git: Git, now: Release, release: Release) -> str:
 def merge(git: Git, begin: str, release: Release) -> list[str]:
     """Merge a release into the working tree; returns what it has changed of what is deleted here.
 
-    `git commit` makes the merge commit, `git merge --abort` takes everything back.
+    `git commit` makes the merge commit, `git reset --hard` takes everything back.
 
     Raises:
         CommandError: git could not merge.

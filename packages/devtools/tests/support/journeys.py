@@ -8,6 +8,7 @@ from devtools.project import ROOT
 README: Final = ROOT / "README.md"
 OF_SERVICES: Final = sorted(ROOT.glob("services/*/README.md"))
 
+_HEADING: Final = re.compile(r"^## (?:A first journey|Try it)$", re.MULTILINE)
 _JOURNEY: Final = re.compile(
     r"^## (?:A first journey|Try it)\n(?:(?!^## ).)*?"
     r"^```sh\n(?P<commands>.*?)^```$(?:(?!^## ).)*?^```text\n(?P<answers>.*?)^```$",
@@ -17,9 +18,16 @@ _JOURNEY: Final = re.compile(
 
 def journeys() -> list[tuple[str, str]]:
     """Commands and their answers: those of README, then those of each service that has some."""
-    texts = [path.read_text("utf-8") for path in (README, *OF_SERVICES)]
-    found = [_JOURNEY.search(text) for text in texts]
-    return [(each["commands"], each["answers"]) for each in found if each]
+    found = []
+    for path in (README, *OF_SERVICES):
+        text = path.read_text("utf-8")
+        if _HEADING.search(text):
+            match = _JOURNEY.search(text)
+            assert match, (
+                f"{path}: below its heading belongs a block sh, and a block text behind it"
+            )
+            found.append((match["commands"], match["answers"]))
+    return found
 
 
 def require_answers(answers: str, output: str) -> None:

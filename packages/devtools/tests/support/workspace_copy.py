@@ -16,6 +16,53 @@ IDENTITY = {
 KEPT = ("HOME", "LANG", "UV_CACHE_DIR", "UV_PYTHON")
 
 
+SMALL_SERVICE = {
+    "pyproject.toml": """\
+[project]
+name = "NAME-service"
+version = "0.1.0"
+description = "A service that has nothing"
+requires-python = ">=3.11"
+dependencies = ["service-platform"]
+
+[build-system]
+requires = ["uv_build>=0.13,<0.14"]
+build-backend = "uv_build"
+
+[tool.uv.build-backend]
+module-name = "NAME"
+
+[tool.uv.sources]
+service-platform = { workspace = true }
+
+[tool.service]
+port = PORT
+""",
+    "src/NAME/__init__.py": '"""A service that has nothing."""\n',
+    "src/NAME/app.py": '''\
+"""The application of the service."""
+
+from NAME.settings import Settings
+from service_platform import app as platform
+from service_platform.settings import load_settings
+
+
+def create_app() -> platform.ServiceApp:
+    """Make the application."""
+    return platform.create_app(load_settings(Settings), routers=[], resources=[])
+''',
+    "src/NAME/settings.py": '''\
+"""Settings of the service."""
+
+from service_platform.settings import PlatformSettings
+
+
+class Settings(PlatformSettings):
+    """The platform's settings."""
+''',
+}
+
+
 class WorkspaceCopy:
     """A working tree in a folder.
 
@@ -72,6 +119,12 @@ class WorkspaceCopy:
         text = self.read(path)
         assert text.count(old) == 1, (path, old)
         self.write(path, text.replace(old, new))
+
+    def add_service(self, name: str, port: int) -> None:
+        """Write a small service, whose name begins before `service_platform` in the alphabet."""
+        for path, text in SMALL_SERVICE.items():
+            filled = text.replace("NAME", name).replace("PORT", str(port))
+            self.write(f"services/{name}/{path.replace('NAME', name)}", filled)
 
     def dev(self, *arguments: str, status: int = 0) -> str:
         """Run `./dev`, without a network; returns what it wrote."""

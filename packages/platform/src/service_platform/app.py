@@ -187,7 +187,7 @@ def create_app(
 
     It is a `ServiceApp` with the conventions of a service: name and version from the settings,
     routes below `API_V1_PREFIX`, API documentation without a CDN at `/docs` and `/redoc`, no
-    redirects between `/items` and `/items/`, names of endpoints as operation ids.
+    redirects between `/users` and `/users/`, names of endpoints as operation ids.
 
     Args:
         settings: see `load_settings`.

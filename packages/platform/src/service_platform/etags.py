@@ -1,11 +1,11 @@
 """Conditional requests: `ETag`, `If-Match` and `If-None-Match` (RFC 9110, section 13).
 
-    @router.get("/items/{item_id}", response_model=ItemRead, responses=READ_RESPONSES)
-    async def read_item(item_id: UUID, reader: DbReader, preconditions: Preconditions) -> ItemRow:
-        item = await repository.item_of(reader, item_id)
-        preconditions.check(etag_of(item.version))
-        preconditions.tag(etag_of(item.version))
-        return item
+    @router.get("/books/{book_id}", response_model=BookRead, responses=READ_RESPONSES)
+    async def read_book(book_id: UUID, reader: DbReader, preconditions: Preconditions) -> BookRow:
+        book = await repository.book_of(reader, book_id)
+        preconditions.check(etag_of(book.version))
+        preconditions.tag(etag_of(book.version))
+        return book
 
 A route that changes something calls `check` after it has found and locked it and before it changes
 it, and `tag` with the new version. Both headers count for every method. There is no date of the

@@ -4,13 +4,13 @@ The key is a row of the service's own database, written in the same transaction 
 the request (draft-ietf-httpapi-idempotency-key-header-07): either both are there or neither is.
 
     @router.post(
-        "/items", status_code=201, response_model=ItemRead,
+        "/books", status_code=201, response_model=BookRead,
         responses=responses(*IDEMPOTENCY_PROBLEMS),
     )
-    async def create_item(
-        item: ItemCreate, caller: ..., session: DbSession, key: IdempotencyKey
-    ) -> ItemRow | Response:
-        async def create() -> ItemRow: ...
+    async def create_book(
+        book: BookCreate, caller: ..., session: DbSession, key: IdempotencyKey
+    ) -> BookRow | Response:
+        async def create() -> BookRow: ...
         return await key.once(session, caller.subject, create)
 
 The table comes with `idempotency_table(Base.metadata)` in the service's `models.py`.

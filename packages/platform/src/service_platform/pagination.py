@@ -1,12 +1,12 @@
 """Keyset pagination with signed cursors: every page costs the same, however deep it is.
 
-    NEWEST = Keyset("-created_at", desc(Item.created_at), desc(Item.id))
+    NEWEST = Keyset("-created_at", desc(Book.created_at), desc(Book.id))
 
     rows = await fetch_page(
-        reader, select(Item.id, Item.name, Item.created_at).where(Item.owner_id == owner),
+        reader, select(Book.id, Book.name, Book.created_at).where(Book.owner_id == owner),
         NEWEST, page, filters={"owner": owner, "q": q},
     )
-    return ItemPage.model_validate(rows)
+    return BookPage.model_validate(rows)
 
 The cursor holds the sort values of the last row, signed together with the order and the filters: a
 client can neither read a meaning into it that would bind us nor use it for another query.
@@ -63,7 +63,7 @@ Ts = TypeVarTuple("Ts")
 class Page(BaseModel, Generic[T]):
     """One page of a list. Pass `next_cursor` as `cursor` to read the next one.
 
-    A subclass gives the schema a name: `class ItemPage(Page[ItemRead])`.
+    A subclass gives the schema a name: `class BookPage(Page[BookRead])`.
     """
 
     model_config = ConfigDict(from_attributes=True)
@@ -193,7 +193,7 @@ class Keyset:
 
     Args:
         name: of the order, as clients write it; a cursor is good for one order only.
-        *columns: `Item.name` or `desc(Item.created_at)`; each must be among the selected columns.
+        *columns: `Book.name` or `desc(Book.created_at)`; each must be among the selected columns.
     """
 
     def __init__(self, name: str, *columns: Any) -> None:

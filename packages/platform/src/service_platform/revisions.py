@@ -54,7 +54,7 @@ class Revisions:
 
 @cache
 def revisions_of(migrations: str) -> Revisions:
-    """Read the revisions of a migrations package, such as `items.migrations`.
+    """Read the revisions of a migrations package, such as `users.migrations`.
 
     Raises:
         MigrationsError: there is no such package, or its files do not form one line: two have one

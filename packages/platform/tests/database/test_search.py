@@ -1,4 +1,4 @@
-"""The `tsquery` of a search; that it finds the right rows is tested with items and users."""
+"""The `tsquery` of a search; that it finds the right rows is tested with users."""
 
 import pytest
 

@@ -72,7 +72,7 @@ def test_a_snapshot_is_found_in_the_module_events_of_its_service() -> None:
     assert find_snapshot("auth").stream == "auth"
 
 
-@pytest.mark.parametrize("producer", ["items", "nobody"])
+@pytest.mark.parametrize("producer", ["users", "nobody"])
 def test_a_service_without_a_snapshot_is_refused(producer: str) -> None:
     with pytest.raises(SnapshotNotFoundError, match=f"run this where {producer} runs"):
         find_snapshot(producer)

@@ -107,12 +107,12 @@ def issuer() -> Iterator[Issuer]:
 
 @pytest.fixture
 def settings_for(redis_url: str) -> Callable[..., PlatformSettings]:
-    """Settings of a service named items that takes tokens of the given issuer."""
+    """Settings of a service named users that takes tokens of the given issuer."""
 
     def make(auth_url: str, **changes: Any) -> PlatformSettings:
         values = {
             "environment": "test",
-            "project_name": "items",
+            "project_name": "users",
             "auth_url": auth_url,
             "jwt_issuer": auth_url,
             "redis_url": redis_url,
@@ -136,7 +136,7 @@ def guarded_routes() -> APIRouter:
         return {"subject": str(principal.subject) if principal else None}
 
     @router.post("")
-    async def write(principal: Annotated[Principal, RequireScope("items:write")]) -> None:
+    async def write(principal: Annotated[Principal, RequireScope("users:write")]) -> None:
         return None
 
     @router.delete("", dependencies=[RequireRole("admin")])

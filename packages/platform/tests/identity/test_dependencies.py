@@ -9,14 +9,14 @@ MINE, OPEN, THINGS = "/api/v1/things/mine", "/api/v1/things/open", "/api/v1/thin
 
 
 async def test_a_scope_is_required(guarded: httpx2.AsyncClient, tokens: TestTokens) -> None:
-    allowed = await guarded.post(THINGS, headers=tokens.headers(scopes=["items:write"]))
+    allowed = await guarded.post(THINGS, headers=tokens.headers(scopes=["users:write"]))
     assert allowed.status_code == 200
-    refused = await guarded.post(THINGS, headers=tokens.headers(scopes=["items:read"]))
+    refused = await guarded.post(THINGS, headers=tokens.headers(scopes=["users:read"]))
     assert refused.status_code == 403
     assert refused.headers["www-authenticate"] == (
-        'Bearer error="insufficient_scope", scope="items:write"'
+        'Bearer error="insufficient_scope", scope="users:write"'
     )
-    assert refused.json()["message"] == "The access token lacks the scope items:write."
+    assert refused.json()["message"] == "The access token lacks the scope users:write."
     assert (await guarded.post(THINGS)).status_code == 401
 
 

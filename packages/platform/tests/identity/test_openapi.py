@@ -20,10 +20,10 @@ async def test_openapi_shows_the_token_endpoint_and_what_each_route_requires(
     schemes = document["components"]["securitySchemes"]
     flow = schemes["OAuth2"]["flows"]["password"]
     assert flow["tokenUrl"] == f"{tokens.auth_url}/api/v1/auth/token"
-    assert flow["scopes"] == {"items:write": "write items"}
+    assert flow["scopes"] == {"users:write": "write users"}
     assert (schemes["Bearer"]["type"], schemes["Bearer"]["scheme"]) == ("http", "bearer")
     paths = document["paths"]
-    assert paths[THINGS]["post"]["security"] == [{"OAuth2": ["items:write"]}, {"Bearer": []}]
+    assert paths[THINGS]["post"]["security"] == [{"OAuth2": ["users:write"]}, {"Bearer": []}]
     assert paths[THINGS]["delete"]["security"] == [{"OAuth2": []}, {"Bearer": ["admin"]}]
     assert paths[MINE]["get"]["security"] == [{"OAuth2": []}, {"Bearer": []}]
     assert "security" not in paths[OPEN]["get"]

@@ -6,7 +6,7 @@ from service_platform.ids import new_id
 PRINCIPAL = Principal(
     subject=new_id(),
     client_id="tests",
-    scopes=frozenset({"items:read"}),
+    scopes=frozenset({"users:read"}),
     roles=frozenset({"admin"}),
     session_id=None,
     token_id="1",
@@ -15,8 +15,8 @@ PRINCIPAL = Principal(
 
 
 def test_a_scope_is_no_role_and_a_role_no_scope() -> None:
-    assert PRINCIPAL.has_scope("items:read")
-    assert not PRINCIPAL.has_scope("items:write")
+    assert PRINCIPAL.has_scope("users:read")
+    assert not PRINCIPAL.has_scope("users:write")
     assert not PRINCIPAL.has_scope("admin")
     assert PRINCIPAL.has_role("admin")
-    assert not PRINCIPAL.has_role("items:read")
+    assert not PRINCIPAL.has_role("users:read")

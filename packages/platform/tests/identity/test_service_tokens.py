@@ -20,7 +20,7 @@ async def service_tokens(
     settings = settings_for(
         issuer.url, service_client_id="reports", service_client_secret="s3cret:with/odd+chars"
     )
-    made = ServiceTokens(settings, scope="items:read", clock=clock)
+    made = ServiceTokens(settings, scope="users:read", clock=clock)
     yield made
     await made.aclose()
 
@@ -34,7 +34,7 @@ async def test_the_service_proves_who_it_is(issuer: Issuer, service_tokens: Serv
     assert await service_tokens.token() == "one"
     path, body, authorization = issuer.seen[0]
     assert path == "/api/v1/auth/token"
-    assert body == b"grant_type=client_credentials&scope=items%3Aread"
+    assert body == b"grant_type=client_credentials&scope=users%3Aread"
     assert authorization is not None
     decoded = base64.b64decode(authorization.removeprefix("Basic ")).decode()
     assert decoded == "reports:s3cret:with/odd+chars"

@@ -23,7 +23,7 @@ from service_platform.identity.token_validation import (
 from service_testing.tokens import TestTokens, new_key
 
 MINE = "/api/v1/things/mine"
-RULES = TokenRules(issuer="https://auth.example", audience="items", algorithm="ES256")
+RULES = TokenRules(issuer="https://auth.example", audience="users", algorithm="ES256")
 
 YEAR_2100 = 4_102_444_800
 
@@ -116,9 +116,9 @@ async def test_a_jwt_of_another_type_is_refused(
     [
         {"iss": "https://evil.example"},
         {"iss": None},
-        {"audience": "users"},
+        {"audience": "auth"},
         {"audience": []},
-        {"aud": {"items": 1}},
+        {"aud": {"users": 1}},
         {"expires_in": -1},
         {"exp": None},
         {"exp": "9999999999"},
@@ -138,7 +138,7 @@ async def test_a_jwt_of_another_type_is_refused(
         {"jti": ["a"]},
         {"client_id": None},
         {"client_id": 7},
-        {"scope": ["items:read"]},
+        {"scope": ["users:read"]},
         {"roles": [1]},
         {"email": 7},
     ],
@@ -153,7 +153,7 @@ async def test_a_token_with_an_unacceptable_claim_is_refused(
 async def test_a_token_may_name_its_audience_alone(
     guarded: httpx2.AsyncClient, tokens: TestTokens
 ) -> None:
-    assert (await answer_to(guarded, tokens.issue(aud="items"))).status_code == 200
+    assert (await answer_to(guarded, tokens.issue(aud="users"))).status_code == 200
 
 
 async def test_a_token_signed_by_somebody_else_is_refused(

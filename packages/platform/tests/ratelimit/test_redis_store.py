@@ -49,12 +49,12 @@ async def test_a_lost_script_is_loaded_again(redis_url: str, redis: Redis) -> No
 
 async def test_services_that_share_a_redis_count_apart(redis_url: str) -> None:
     async with (
-        running(on_redis(redis_url, service="items")) as items,
+        running(on_redis(redis_url, service="shop")) as shop,
         running(on_redis(redis_url, service="Büro {users}")) as users,
     ):
         for _ in range(5):
-            assert (await items.hit(SOMEBODY, ONE)).allowed
-        assert not (await items.hit(SOMEBODY, ONE)).allowed
+            assert (await shop.hit(SOMEBODY, ONE)).allowed
+        assert not (await shop.hit(SOMEBODY, ONE)).allowed
         assert (await users.hit(SOMEBODY, ONE)).allowed
 
 
@@ -68,9 +68,9 @@ async def test_keys_have_the_caller_as_hash_tag_and_no_text_of_a_caller(
     keys = sorted(
         key.decode() for key in cast("list[bytes]", redis.keys("rl:*")) if b"probe" not in key
     )
-    assert keys[0].startswith("rl:{items:i:2001:db8::/64}:one:")
-    assert keys[1].startswith("rl:{items:i:2001:db8::/64}:two:")
-    assert keys[2].startswith("rl:{items:k:")
+    assert keys[0].startswith("rl:{users:i:2001:db8::/64}:one:")
+    assert keys[1].startswith("rl:{users:i:2001:db8::/64}:two:")
+    assert keys[2].startswith("rl:{users:k:")
     assert secret not in "".join(keys)
 
 
@@ -86,7 +86,7 @@ async def test_the_handshake_sends_user_password_and_database(
     async with running(on_redis(url)) as limiter:
         assert (await limiter.hit(SOMEBODY, ONE)).backend.name == "redis"
     with Redis(port=own_redis.port, password="another", db=3) as admin:
-        assert admin.keys("rl:{items:i:192.0.2.7}:*")
+        assert admin.keys("rl:{users:i:192.0.2.7}:*")
     async with running(on_redis(f"redis://:wrong@127.0.0.1:{own_redis.port}/0")) as limiter:
         assert (await limiter.hit(SOMEBODY, ONE)).backend.name == "fallback"
         with pytest.raises(HealthCheckError, match="redis_unavailable"):

@@ -32,7 +32,7 @@ def deploy(set_variables: Callable[..., None]) -> Callable[..., None]:
         sound = {
             "ENVIRONMENT": "production",
             "SECRET_KEY": "k" * 48,
-            "DATABASE_URL": "postgresql://items:pw@db/items?sslmode=verify-full",
+            "DATABASE_URL": "postgresql://users:pw@db/users?sslmode=verify-full",
         }
         set_variables(**{**sound, **changed})
 

@@ -34,16 +34,16 @@ def test_what_counts_as_encrypted(
 
 
 def test_an_unencrypted_database_can_be_allowed(deploy: Variables) -> None:
-    deploy(DATABASE_URL="postgresql://items:pw@db/items", DATABASE_ALLOW_UNENCRYPTED="true")
+    deploy(DATABASE_URL="postgresql://users:pw@db/users", DATABASE_ALLOW_UNENCRYPTED="true")
     assert load_settings(PlatformSettings).database_allow_unencrypted
 
 
 def test_an_address_names_its_database(set_variables: Variables, mistakes: Mistakes) -> None:
-    set_variables(DATABASE_URL="postgresql://items:hunter2@db")
+    set_variables(DATABASE_URL="postgresql://users:hunter2@db")
     assert "DATABASE_URL: must name a database" in mistakes()
 
 
 def test_secrets_do_not_show_in_the_representation() -> None:
-    settings = PlatformSettings(database_url=SecretStr("postgresql://items:hunter2@db/items"))
+    settings = PlatformSettings(database_url=SecretStr("postgresql://users:hunter2@db/users"))
     assert "hunter2" not in repr(settings)
     assert "hunter2" not in str(settings.model_dump())

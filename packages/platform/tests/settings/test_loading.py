@@ -55,7 +55,7 @@ def test_every_mistake_is_named_at_once(set_variables: Variables, mistakes: Mist
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("DATABASE_URL", "mysql://root:hunter2hunter2@db/items"),
+        ("DATABASE_URL", "mysql://root:hunter2hunter2@db/users"),
         ("DATABASE_URL", "postgresql://root:hunter2hunter2@db"),
         ("REDIS_URL", "http://root:hunter2hunter2@cache"),
         ("CORS_ORIGINS", "hunter2hunter2"),

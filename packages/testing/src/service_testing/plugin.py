@@ -6,12 +6,12 @@ It is active wherever `service-testing` is installed. A service's whole `conftes
 
     @pytest.fixture(scope="session")
     def service() -> str:
-        return "items"          # import name: `items.app:create_app`, `items.migrations`
+        return "orders"         # import name: `orders.app:create_app`, `orders.migrations`
 
 and a test:
 
-    async def test_an_item_of_another_account_is_not_found(client, tokens):
-        mine = await client.post("/api/v1/items", json={"name": "a"}, headers=tokens.headers())
+    async def test_an_order_of_another_account_is_not_found(client, tokens):
+        mine = await client.post("/api/v1/orders", json={"name": "a"}, headers=tokens.headers())
         other = await client.get(mine.headers["location"], headers=tokens.headers())
         assert other.status_code == 404
 

@@ -58,7 +58,7 @@ def application(service: str) -> FastAPI:
     """Returns a new application of a service, made by its `create_app` from the environment.
 
     Args:
-        service: import name, such as `items`, or `module:factory`.
+        service: import name, such as `users`, or `module:factory`.
     """
     module, _, factory = service.partition(":")
     made: Any = getattr(
@@ -95,7 +95,7 @@ class RunningService:
     """A service as a process of its own, as `python -m service_platform.server` starts it.
 
     Args:
-        service: import name, such as `items`, or `module:factory`.
+        service: import name, such as `users`, or `module:factory`.
         environment: its settings; nothing of the tests' own environment is passed on but PATH.
         folder: where its log goes.
         arguments: further arguments of the server's command line.

@@ -45,8 +45,8 @@ def account_token(
 ) -> str:
     """Make a token for an account's session; it carries what services need to know the person.
 
-    Roles go with the scope `account` only: an admin who gives a tool a token for reading items
-    does not make the tool an admin.
+    Roles go with the scope `account` only: an admin who gives a tool a token for reading
+    profiles does not make the tool an admin.
     """
     acts_as_account = ACCOUNT_SCOPE in scope.split()
     claims = _claims(settings, account.id, client_id, scope) | {

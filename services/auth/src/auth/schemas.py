@@ -162,7 +162,7 @@ class SessionRead(BaseModel):
     client_id: str = Field(description="The OAuth client it was begun with.")
     scope: str = Field(
         description="The scopes of its tokens, separated by spaces.",
-        examples=["account items:read items:write"],
+        examples=["account users:read users:write"],
     )
     created_at: datetime = Field(description="When it began, by a login.")
     last_used_at: datetime = Field(description="When its tokens were last refreshed.")
@@ -260,7 +260,7 @@ class TokenRead(BaseModel):
     refresh_token: str | None = Field(None, description="Not with client_credentials.")
     scope: str = Field(
         description="The scopes of the access token, separated by spaces.",
-        examples=["account items:read items:write"],
+        examples=["account users:read users:write"],
     )
 
 

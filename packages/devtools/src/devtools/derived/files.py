@@ -7,12 +7,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
-import service_platform.identity.errors  # noqa: F401 - its problem is the platform's, too
 from devtools.derived.images import with_images
 from devtools.derived.rendering import deployed, rendered
 from devtools.project import ROOT
+from devtools.service_tables import tables
 from devtools.workspace import Workspace, read
-from service_platform.errors import registry
 from service_testing.declarations import declarations
 
 API: Final = "docs/api"
@@ -39,7 +38,7 @@ def wanted(root: Path = ROOT) -> dict[Path, str]:
             prefix=names.image(""),
             place=str(path.relative_to(root)),
         )
-    return found
+    return {**found, **tables(declared, root)}
 
 
 def rendered_paths(root: Path = ROOT) -> list[Path]:
@@ -66,6 +65,10 @@ def own_problems(root: Path, service: str) -> list[str]:
     path = root / API / f"{service}.json"
     if not path.is_file():
         return []
+    # Here, because they take longer to load than all that other commands need of this module.
+    import service_platform.identity.errors  # noqa: F401, PLC0415 - its problem is the platform's
+    from service_platform.errors import registry  # noqa: PLC0415
+
     own_module = "service_platform."
     platform = {slug for slug, kind in registry.items() if kind.__module__.startswith(own_module)}
     found = set(_problem_types(json.loads(path.read_text(encoding="utf-8"))))

@@ -11,8 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-import copier
-
 from devtools.errors import UsageError
 from devtools.new.fields import KINDS, EntityField
 from devtools.new.names import Noun, camel
@@ -121,6 +119,8 @@ def latest_revision(source: Path) -> tuple[int, str]:
 
 
 def _render(template: str, folder: Path, values: Mapping[str, Any]) -> None:
+    import copier  # noqa: PLC0415 - half a second, which `./dev --help` need not wait
+
     copier.run_copy(
         str(TEMPLATES / template), folder, data=dict(values), defaults=True, quiet=True,
         overwrite=True,

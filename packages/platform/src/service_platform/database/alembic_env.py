@@ -1,6 +1,6 @@
 """Runs Alembic's commands for a service's `migrations/env.py`, which Alembic executes each time.
 
-from items.models import Base
+from users.models import Base
 from service_platform.database.alembic_env import run
 
 run(Base.metadata)

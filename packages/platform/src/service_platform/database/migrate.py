@@ -1,9 +1,9 @@
 """Migrates a service's database to the schema its code needs.
 
-    python -m service_platform.database.migrate items up --wait 60
-    python -m service_platform.database.migrate items status
-    python -m service_platform.database.migrate items new "add colour"
-    python -m service_platform.database.migrate items sql
+    python -m service_platform.database.migrate users up --wait 60
+    python -m service_platform.database.migrate users status
+    python -m service_platform.database.migrate users new "add colour"
+    python -m service_platform.database.migrate users sql
 
 `DATABASE_URL` and the other settings come from the environment, as for the service itself. Only one
 process migrates a database at a time: the others wait for an advisory lock, then find nothing to
@@ -73,7 +73,7 @@ async def up(service: str, settings: PlatformSettings) -> Status:
     """Run every migration that is missing.
 
     Args:
-        service: import name, such as `items`; its migrations are the package `items.migrations`.
+        service: import name, such as `users`; its migrations are the package `users.migrations`.
         settings: with the address of the database.
 
     Returns:
@@ -215,7 +215,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         prog="python -m service_platform.database.migrate",
         description="Bring a service's database to the schema its code needs.",
     )
-    parser.add_argument("service", help="import name of the service, such as items")
+    parser.add_argument("service", help="import name of the service, such as users")
     commands = parser.add_subparsers(dest="command", required=True)
     run = commands.add_parser("up", help="run the migrations that are missing")
     run.add_argument(

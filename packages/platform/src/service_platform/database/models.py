@@ -7,8 +7,8 @@ services never meet in one `MetaData`:
         metadata = new_metadata()
         type_annotation_map = COLUMN_TYPES
 
-    class Item(Identified, Timestamped, Versioned, Base):
-        __tablename__ = "items"
+    class Book(Identified, Timestamped, Versioned, Base):
+        __tablename__ = "books"
         name: Mapped[str]
 """
 

@@ -21,12 +21,12 @@ class Reader:
     Connections are in autocommit mode: there is no BEGIN and no ROLLBACK around a statement. It may
     be built for each call:
 
-        await reader.all(select(Item.id, Item.name).where(Item.owner_id == owner).limit(20))
+        await reader.all(select(Book.id, Book.name).where(Book.owner_id == owner).limit(20))
 
     or once, with named parameters, which saves building it:
 
-        ITEM = select(Item.id, Item.name).where(Item.id == bindparam("id"))
-        await reader.one_or_none(ITEM, {"id": item_id})
+        BOOK = select(Book.id, Book.name).where(Book.id == bindparam("id"))
+        await reader.one_or_none(BOOK, {"id": book_id})
 
     A read whose connection turns out to be lost is run once more on another one.
 

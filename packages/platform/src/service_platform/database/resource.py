@@ -44,7 +44,7 @@ class Database:
 
     Args:
         settings: address, pool size, time limits.
-        migrations: package of the service's migrations, such as `items.migrations`; its newest
+        migrations: package of the service's migrations, such as `users.migrations`; its newest
             revision is the one the service needs. `None` for a database that others migrate.
         name: of the resource, in `/health`, `app.state` and the metrics; a second database of a
             service needs its own.

@@ -2,16 +2,16 @@
 
 A repository declares one `NamedTuple` for each shape of row it returns, with the columns beside it:
 
-    class ItemRow(NamedTuple):
+    class BookRow(NamedTuple):
         id: UUID
         name: str
 
-    ITEM_COLUMNS: Final = (Item.id, Item.name)
+    BOOK_COLUMNS: Final = (Book.id, Book.name)
 
-    async def item_of(reader: Reader, item_id: UUID) -> ItemRow | None:
-        return row_of(ItemRow, await reader.one_or_none(select(*ITEM_COLUMNS).where(...)))
+    async def book_of(reader: Reader, book_id: UUID) -> BookRow | None:
+        return row_of(BookRow, await reader.one_or_none(select(*BOOK_COLUMNS).where(...)))
 
-`select(*ITEM_COLUMNS)` is a `Select[UUID, str]`: a column that is missing, too many or of another
+`select(*BOOK_COLUMNS)` is a `Select[UUID, str]`: a column that is missing, too many or of another
 type is an error of mypy here, and a misspelt one wherever a row is used.
 """
 

@@ -1,10 +1,10 @@
 """Searches full text by word prefixes with a GIN index; no PostgreSQL extension is needed.
 
-    class Item(Base):
+    class Book(Base):
         words: Mapped[str] = tsvector_of("name", "description")
         __table_args__ = (Index("ix_items_words", "words", postgresql_using="gin"),)
 
-    FOUND = select(Item.id).where(matches_tsquery(Item.words, "words"))
+    FOUND = select(Book.id).where(matches_tsquery(Book.words, "words"))
     await reader.all(FOUND, {"words": prefix_tsquery(q)})
 
 White space and punctuation separate words, in the stored text and in the query alike: PostgreSQL's

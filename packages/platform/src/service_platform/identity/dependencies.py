@@ -1,7 +1,7 @@
 """FastAPI dependencies that require a valid token, a scope or a role, and return the principal.
 
 `CurrentPrincipal` requires any valid token, `OptionalPrincipal` none;
-`Annotated[Principal, RequireScope("items:write")]` and `RequireRole("admin")` require more, also as
+`Annotated[Principal, RequireScope("users:write")]` and `RequireRole("admin")` require more, also as
 `dependencies=[RequireRole("admin")]`. They work in WebSocket endpoints, too, and are shown in
 OpenAPI. The token was verified before (`middleware/admission.py`).
 """

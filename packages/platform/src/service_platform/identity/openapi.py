@@ -76,6 +76,6 @@ def _describe_operation(operation: dict[str, Any]) -> set[str]:
 
 
 def _sentence(scope: str) -> str:
-    """`items:write` → "write items"."""
+    """`users:write` → "write users"."""
     subject, _, verb = scope.partition(":")
     return f"{verb} {subject}" if verb else subject

@@ -28,7 +28,7 @@ class RouteMatch(NamedTuple, Generic[T]):
 
     Attributes:
         is_full: whether it takes the method, too; else the answer is 405.
-        path: template of the whole path, such as `/api/v1/items/{item_id}`.
+        path: template of the whole path, such as `/api/v1/users/{account_id}`.
         info: what the table's owner keeps for the endpoint.
         child_scope: what the framework puts into the scope for it.
         is_nested: whether it is inside of a mounted application.

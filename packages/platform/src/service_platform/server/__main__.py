@@ -19,7 +19,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     0 after a clean end, 1 when the service cannot start, 78 when a setting is wrong.
     """
     parser = argparse.ArgumentParser(prog="python -m service_platform.server", description=__doc__)
-    parser.add_argument("app", nargs="?", help="application factory, such as items.app:create_app")
+    parser.add_argument("app", nargs="?", help="application factory, such as users.app:create_app")
     parser.add_argument("--host", help="address to listen on (HOST)")
     parser.add_argument("--port", type=int, help="port to listen on (PORT)")
     parser.add_argument("--workers", type=int, help="server processes (WORKERS)")
@@ -31,7 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(Path(__file__).parent / "gunicorn.conf.py")  # noqa: T201 - for $(...) of a shell
         return 0
     if options.app is None:
-        parser.error("name the application factory, such as items.app:create_app")
+        parser.error("name the application factory, such as users.app:create_app")
     told = {name: getattr(options, name) for name in ("host", "port", "workers")}
     settings = load_settings(
         PlatformSettings, **{name: value for name, value in told.items() if value is not None}

@@ -1,6 +1,6 @@
 """gunicorn for a service, for those who run it; limits and times come from the settings.
 
-gunicorn -c "$(python -m service_platform.server --gunicorn-conf)" 'items.app:create_app()'
+gunicorn -c "$(python -m service_platform.server --gunicorn-conf)" 'users.app:create_app()'
 """
 
 import gc

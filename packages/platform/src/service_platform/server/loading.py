@@ -20,7 +20,7 @@ def load_factory(path: str) -> Callable[[], ServiceApp]:
     """
     module_name, _, name = path.partition(":")
     if not module_name or not name:
-        raise LoadError(f"{path!r} is not of the form module:function, as items.app:create_app is.")
+        raise LoadError(f"{path!r} is not of the form module:function, as users.app:create_app is.")
     # What imports make stays: looking for garbage in it only takes time, now and ever after.
     gc.disable()
     try:

@@ -40,7 +40,7 @@ _BEFORE_TABLE: Final = {
 def describe(statement: str) -> tuple[str, dict[str, str]]:
     """Return the name and the attributes of a statement's span, without any value.
 
-    The name is the operation and the first table it is about, such as `SELECT items`. Parameters
+    The name is the operation and the first table it is about, such as `SELECT profiles`. Parameters
     are `$1` and stay; literals become `?`.
     """
     text = " ".join(_TOKEN.sub(_without_value, statement).split())

@@ -24,7 +24,7 @@ async def running(limiter: Limiter) -> AsyncIterator[Limiter]:
         await limiter.stop()
 
 
-def on_redis(url: str, *, service: str = "items", **options: Any) -> Limiter:
+def on_redis(url: str, *, service: str = "users", **options: Any) -> Limiter:
     return Limiter(RedisStore(SecretStr(url), service=service, timeout=2.0), **options)
 
 

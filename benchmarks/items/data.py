@@ -52,7 +52,7 @@ def run(*, rounds: int = 5, seconds: float = 2.0) -> Sequence[Table]:
         )
         bare = stack.enter_context(
             server(
-                "benchmarks.apps.bare_asyncpg:app",
+                "benchmarks.items.apps.bare_asyncpg:app",
                 path="/ready",
                 environment={**environment, "DATABASE_URL": url},
             )
@@ -66,7 +66,7 @@ def run(*, rounds: int = 5, seconds: float = 2.0) -> Sequence[Table]:
 def _reads(
     system: System, services: Mapping[str, str], bare: str, rounds: int, seconds: float
 ) -> Table:
-    headers = authorization(system)
+    headers = system.authorization(OWNER)
     ids = [
         str(item["id"])  # type: ignore[index]
         for item in _page(services[READ], headers, "limit=100")["items"]
@@ -97,7 +97,7 @@ def _reads(
 
 
 def _pages(system: System, items: str, rounds: int, seconds: float) -> Table:
-    headers = authorization(system)
+    headers = system.authorization(OWNER)
     deep = _deep_cursor(items, headers)
     first_url = f"{items}/api/v1/items?{PAGE}"
     values = interleaved(
@@ -116,12 +116,6 @@ def _pages(system: System, items: str, rounds: int, seconds: float) -> Table:
         measured,
         (limit("cost of the deep page / first", 1 / measured[1].ratio, 1.2),),
     )
-
-
-def authorization(system: System) -> tuple[tuple[str, str], ...]:
-    """The header of an account of the bench."""
-    token = system.tokens.issue(OWNER, expires_in=3_600)
-    return (("authorization", f"Bearer {token}"),)
 
 
 def _deep_cursor(base: str, headers: tuple[tuple[str, str], ...]) -> str:

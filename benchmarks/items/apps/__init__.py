@@ -1,0 +1,1 @@
+"""What the items service is compared with."""
