@@ -28,19 +28,22 @@ from importlib import import_module
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.schema import CreateIndex, CreateTable
 
+def one_line(statement):
+    return re.sub(r"\s*[\n\t]\s*", " ", statement).replace("%%", "%").strip()
+
+
 for module in sys.argv[1:]:
     import_module(module)
 tables = import_module("wares.models").Base.metadata.sorted_tables
 made = [CreateTable(table) for table in tables]
 made += [CreateIndex(index) for table in tables for index in table.indexes]
 dialect = postgresql.dialect()
-models = {" ".join(str(each.compile(dialect=dialect)).split()) for each in made}
-models = {each.replace("%%", "%") for each in models}
+models = {one_line(str(each.compile(dialect=dialect))) for each in made}
 command = [sys.executable, "-m", "service_platform.database.migrate", "wares", "sql"]
 sql = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-statements = {" ".join(re.sub("--.*", "", each).split()) for each in sql.split(";\n")}
+statements = {one_line(re.sub("--.*", "", each)) for each in sql.split(";\n")}
 migrations = {each for each in statements if each.startswith("CREATE") and "alembic" not in each}
-print(*sorted(models ^ migrations), sep="\\n")
+print(*sorted(models ^ migrations), sep="\n")
 """
 """Prints what only the models or only the migrations make."""
 

@@ -75,7 +75,8 @@ def render_service(entity: Entity, root: Path, folder: Path) -> None:
     _render("entity", source, values)
     (source / "py.typed").touch()
     _render("migration", source / "migrations" / "versions", values)
-    _render("tests", folder / "tests", values)
+    _render("service_tests", folder / "tests", values)
+    _render("entity_tests", folder / "tests", values)
 
 
 def render_entity(entity: Entity, root: Path, folder: Path) -> None:
@@ -95,7 +96,7 @@ def render_entity(entity: Entity, root: Path, folder: Path) -> None:
     values |= {"down_revision": f'"{latest}"'}
     _render("entity", folder / source / entity.noun.several, values)
     _render("migration", folder / source / "migrations" / "versions", values)
-    _render("tests", folder / "tests" / entity.noun.several, values)
+    _render("entity_tests", folder / "tests" / entity.noun.several, values)
 
 
 def latest_revision(source: Path) -> tuple[int, str]:
