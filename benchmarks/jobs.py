@@ -135,7 +135,7 @@ async def _until_effects(url: str, enqueue_some: Enqueue, number: int) -> float:
         await enqueue_some(url, number)
         started = time.perf_counter()
         async with asyncio.timeout(PATIENCE_SECONDS):
-            while await watching.fetchval("SELECT count(*) FROM effects") < number:
+            while await watching.fetchval("SELECT count(*) FROM effects") < number:  # noqa: ASYNC110
                 await asyncio.sleep(POLL_SECONDS)
         return time.perf_counter() - started
     finally:
