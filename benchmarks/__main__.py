@@ -9,7 +9,7 @@ from benchmarks import chart
 from benchmarks.report import save, show
 
 FOLDER = Path(__file__).parent
-OF_THE_PLATFORM = ("stack", "path", "limiters", "startup", "logins", "events", "telemetry")
+OF_THE_PLATFORM = ("stack", "path", "limiters", "startup", "logins", "events", "jobs", "telemetry")
 OF_SERVICES = {
     path.stem: f"benchmarks.{path.parent.name}.{path.stem}"
     for init in sorted(FOLDER.glob("*/__init__.py"))

@@ -13,6 +13,9 @@ from service_testing.errors import DeclarationError
 COLOURS: Final = ("cyan", "green", "magenta", "yellow", "blue", "bright_cyan", "bright_green")
 """Of lines on a terminal, one service after the other."""
 
+WORKER: Final = "-worker"
+"""What the name of a service's worker ends with."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Service:
@@ -51,6 +54,11 @@ class Service:
         """The folder of its own code."""
         return ROOT / "services" / self.name / "src"
 
+    @property
+    def worker(self) -> str:
+        """The name of what runs its jobs; empty where it has none."""
+        return f"{self.name}{WORKER}" if self.declaration.worker else ""
+
 
 def _declared() -> tuple[Service, ...]:
     try:
@@ -87,6 +95,11 @@ def chosen(names: list[str] | None) -> tuple[Service, ...]:
     """
     asked = {service_named(name).name for name in names or ()}
     return tuple(service for service in SERVICES if not names or service.name in asked)
+
+
+def service_of(program: str) -> str:
+    """The service a program belongs to: the one of that name, or the one whose worker it is."""
+    return program.removesuffix(WORKER)
 
 
 def platform_source() -> Path:

@@ -10,6 +10,7 @@ from devtools.services import SERVICES, Service
 from service_platform.app import ServiceApp
 from service_platform.events import Consumer
 from service_platform.events.relay import Relay
+from service_platform.jobs import JobWorker
 from service_testing.services import application, environment_of, without_env_file
 
 pytestmark = pytest.mark.parametrize("service", SERVICES, ids=lambda each: each.name)
@@ -37,6 +38,11 @@ def test_its_streams_are_those_of_its_resources(service: Service, app: ServiceAp
     sent = {each.stream for each in resources if isinstance(each, Relay)}
     assert heard == set(service.declaration.hears)
     assert sent == set(service.declaration.publishes)
+
+
+def test_it_has_a_worker_if_it_has_jobs(service: Service, app: ServiceApp) -> None:
+    has_jobs = any(isinstance(each, JobWorker) for each in app.lifecycle.resources)
+    assert has_jobs == service.declaration.worker
 
 
 def test_its_scopes_are_those_its_api_asks_for(service: Service) -> None:

@@ -10,18 +10,16 @@ import asyncio
 import contextlib
 import random
 import time
-from collections.abc import Awaitable, Callable
-from typing import Any, Final
+from typing import Final
 
-import asyncpg
 from opentelemetry.trace import SpanKind
 from redis.exceptions import RedisError
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from service_platform.background import TaskSupervisor
-from service_platform.database import Database, DatabaseUnavailableError
-from service_platform.database.connector import Connector
+from service_platform.database import Database
+from service_platform.database.notifications import listen
 from service_platform.events import metrics, outbox
 from service_platform.events.cloudevents import encode_cloudevent
 from service_platform.events.settings import EventSettings
@@ -35,9 +33,6 @@ DELETE_BATCH: Final = 1_000
 MARK_PENDING_BATCH: Final = 10_000
 METRICS_SECONDS: Final = 5.0
 CLEANUP_SECONDS: Final = 30.0
-PRIMARY_CHECK_SECONDS: Final = 10.0
-"""How often the server that sends notifications is asked whether it is still the primary."""
-IS_STANDBY: Final = "SELECT pg_is_in_recovery()"
 
 log = get_logger("service_platform.events")
 
@@ -162,31 +157,13 @@ class Relay:
         self._wake.set()
 
     async def _listen(self) -> None:
-        """Listen for notifications of published events (LISTEN), on a connection of its own."""
-        connector = Connector(self._settings)
-        while True:
-            with contextlib.suppress(
-                DatabaseUnavailableError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError
-            ):
-                await self._listen_on(connector.connect)
-            await asyncio.sleep(self._settings.events_poll_seconds)
-
-    async def _listen_on(self, open_connection: Callable[[], Awaitable[Any]]) -> None:
-        connection = await open_connection()
-        ended = asyncio.Event()
-        try:
-            connection.add_termination_listener(lambda _: ended.set())
-            await connection.add_listener(outbox.NOTIFY_CHANNEL, lambda *_: self._wake.set())
-            self._wake.set()  # for what was committed before
-            is_standby = False
-            while not ended.is_set() and not is_standby:
-                try:
-                    async with asyncio.timeout(PRIMARY_CHECK_SECONDS):
-                        await ended.wait()
-                except TimeoutError:
-                    is_standby = await connection.fetchval(IS_STANDBY)
-        finally:
-            connection.terminate()
+        """Listen for notifications of published events."""
+        await listen(
+            self._settings,
+            outbox.NOTIFY_CHANNEL,
+            self._wake.set,
+            reconnect_seconds=self._settings.events_poll_seconds,
+        )
 
     async def _update_metrics(self) -> None:
         """Set the gauges of the outbox and the stream."""

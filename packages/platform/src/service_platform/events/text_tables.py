@@ -8,6 +8,7 @@ import orjson
 from service_platform.events.dead_letters import DeadLetter
 from service_platform.events.status import GroupStatus
 from service_platform.events.stream_ids import parse_stream_id
+from service_platform.text_tables import format_duration, format_table
 
 
 def format_status(rows: Sequence[GroupStatus]) -> str:
@@ -52,22 +53,4 @@ def format_dead_letters(letters: Sequence[tuple[str, DeadLetter]]) -> str:
     return format_table(("group", "type", "subject", "since", "tries", "reason"), rows)
 
 
-def format_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Format rows of text as columns under a header in capitals."""
-    lines = [tuple(name.upper() for name in header), *rows]
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
-        for line in lines
-    )
-
-
-def format_duration(seconds: float) -> str:
-    """Format a duration in its largest unit, such as `3 min`."""
-    for unit, length in (("d", 86_400), ("h", 3_600), ("min", 60)):
-        if seconds >= 2 * length:
-            return f"{seconds / length:.0f} {unit}"
-    return f"{seconds:.1f} s"
-
-
-__all__ = ["format_dead_letters", "format_duration", "format_status", "format_table"]
+__all__ = ["format_dead_letters", "format_status"]

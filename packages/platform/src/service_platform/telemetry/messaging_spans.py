@@ -56,12 +56,7 @@ class EventTrace:
         """Return the span that created the event, where it is recorded."""
         if self.traceparent is None:
             return None
-        headers = {"traceparent": self.traceparent}
-        if self.tracestate:
-            headers["tracestate"] = self.tracestate
-        context = _w3c.extract(headers, Context())
-        found = trace.get_current_span(context).get_span_context()
-        return found if found.is_valid and found.trace_flags.sampled else None
+        return remote_span(self.traceparent, self.tracestate)
 
     def span_attributes(self) -> dict[str, str]:
         """Return the attributes of a span about this event."""
@@ -109,7 +104,7 @@ def batch_span(
     context = Context()
     if len(events) == 1:
         attributes |= events[0].span_attributes()
-        context = _within(created[0])
+        context = within(created[0])
     else:
         attributes["messaging.batch.message_count"] = len(events)
     links = [Link(each) for each in created]
@@ -134,8 +129,8 @@ def event_span(operation: str, kind: SpanKind, stream: str, event: EventTrace) -
         "messaging.destination.name": stream,
         **event.span_attributes(),
     }
-    within = _within(created)
-    with span(f"{operation} {stream}", kind, attributes, context=within, links=links) as started:
+    parent = within(created)
+    with span(f"{operation} {stream}", kind, attributes, context=parent, links=links) as started:
         yield started
 
 
@@ -147,8 +142,19 @@ def _operation(name: str) -> dict[str, str]:
     }
 
 
-def _within(parent: SpanContext) -> Context:
+def remote_span(traceparent: str, tracestate: str | None) -> SpanContext | None:
+    """Return the span that these attributes name, where it is recorded."""
+    headers = {"traceparent": traceparent}
+    if tracestate:
+        headers["tracestate"] = tracestate
+    context = _w3c.extract(headers, Context())
+    found = trace.get_current_span(context).get_span_context()
+    return found if found.is_valid and found.trace_flags.sampled else None
+
+
+def within(parent: SpanContext) -> Context:
+    """Return the context of a span's children that are made elsewhere."""
     return trace.set_span_in_context(trace.NonRecordingSpan(parent), Context())
 
 
-__all__ = ["EventTrace", "batch_span", "create_span", "event_span"]
+__all__ = ["EventTrace", "batch_span", "create_span", "event_span", "remote_span", "within"]
