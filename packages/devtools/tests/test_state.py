@@ -20,7 +20,7 @@ def test_what_was_saved_is_found_by_others_while_it_runs() -> None:
         pid=1,
         phase="ready",
         services=services,
-        job_workers={"items-worker": ServiceState(9002, pid=6)},
+        job_workers={"users-worker": ServiceState(9002, pid=6)},
         receiver=ServiceState(4318, pid=3),
         gateway=ServiceState(8000, pid=4),
         page=ServiceState(20001, pid=5),
@@ -60,7 +60,7 @@ def test_programs_of_a_killed_run_are_ended_and_nothing_else() -> None:
         State(
             pid=1,
             services=services,
-            job_workers={"items-worker": ServiceState(6, worker.pid)},
+            job_workers={"users-worker": ServiceState(6, worker.pid)},
             receiver=ServiceState(3, receiver.pid),
             gateway=ServiceState(4, gateway.pid),
             page=ServiceState(5, page.pid),
