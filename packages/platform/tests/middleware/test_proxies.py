@@ -40,7 +40,7 @@ def scope_behind(
     peer: str = "10.0.0.1", *, root_path: str = "", **forwarded: str
 ) -> dict[str, Any]:
     headers = [
-        (b"host", b"items.internal:8000"),
+        (b"host", b"users.internal:8000"),
         *(
             (f"x-forwarded-{name}".encode(), value.encode("latin-1"))
             for name, value in forwarded.items()
@@ -52,46 +52,46 @@ def scope_behind(
 
 
 def test_the_url_is_the_one_that_the_client_used() -> None:
-    scope = scope_behind(proto="https", host="api.example.com", prefix="/items")
-    assert str(URL(scope=scope)) == "https://api.example.com/items/docs"
-    assert scope["root_path"] == "/items"
-    assert scope["raw_path"] == b"/items/docs"
+    scope = scope_behind(proto="https", host="api.example.com", prefix="/users")
+    assert str(URL(scope=scope)) == "https://api.example.com/users/docs"
+    assert scope["root_path"] == "/users"
+    assert scope["raw_path"] == b"/users/docs"
     assert get_route_path(scope) == "/docs"
 
 
 def test_strangers_say_nothing_about_the_url() -> None:
     scope = scope_behind("203.0.113.5", proto="https", host="evil.example", prefix="/evil")
-    assert str(URL(scope=scope)) == "http://items.internal:8000/docs"
+    assert str(URL(scope=scope)) == "http://users.internal:8000/docs"
 
 
 @pytest.mark.parametrize(
     "host", ["", "a b", "evil.example/path", "x@y", "a\nb", "[::1", "host:port", "h,"]
 )
 def test_a_forwarded_host_that_is_none_is_ignored(host: str) -> None:
-    assert str(URL(scope=scope_behind(host=host))) == "http://items.internal:8000/docs"
+    assert str(URL(scope=scope_behind(host=host))) == "http://users.internal:8000/docs"
 
 
 @pytest.mark.parametrize(
-    "prefix", ["", "/", "items", "//evil.example", "/a b", "/<script>", "/a/.;"]
+    "prefix", ["", "/", "users", "//evil.example", "/a b", "/<script>", "/a/.;"]
 )
 def test_a_forwarded_prefix_that_is_none_is_ignored(prefix: str) -> None:
     assert scope_behind(prefix=prefix).get("root_path", "") == ""
 
 
 def test_the_nearest_proxy_names_host_and_prefix() -> None:
-    scope = scope_behind(host="evil.example, api.example.com:8443", prefix="/evil, /items/")
-    assert str(URL(scope=scope)) == "http://api.example.com:8443/items/docs"
+    scope = scope_behind(host="evil.example, api.example.com:8443", prefix="/evil, /users/")
+    assert str(URL(scope=scope)) == "http://api.example.com:8443/users/docs"
 
 
 def test_a_prefix_from_the_settings_holds_until_a_proxy_names_one() -> None:
-    assert scope_behind(root_path="/items")["path"] == "/items/docs"
-    assert scope_behind("203.0.113.5", root_path="/items")["path"] == "/items/docs"
-    assert scope_behind(root_path="/items", prefix="/shop")["path"] == "/shop/docs"
+    assert scope_behind(root_path="/users")["path"] == "/users/docs"
+    assert scope_behind("203.0.113.5", root_path="/users")["path"] == "/users/docs"
+    assert scope_behind(root_path="/users", prefix="/shop")["path"] == "/shop/docs"
 
 
 def test_a_prefix_that_the_server_has_put_there_stays() -> None:
     scope = http_scope("10.0.0.1", []) | {"root_path": "/api", "path": "/api/docs"}
-    TrustedProxies([], root_path="/items").apply(scope, {})
+    TrustedProxies([], root_path="/users").apply(scope, {})
     assert (scope["root_path"], scope["path"]) == ("/api", "/api/docs")
 
 
