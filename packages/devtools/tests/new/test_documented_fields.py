@@ -2,6 +2,7 @@
 
 import re
 import shlex
+from itertools import pairwise
 
 from devtools.new.fields import KINDS, read_fields
 from devtools.project import ROOT
@@ -18,7 +19,6 @@ def test_every_type_is_in_the_table() -> None:
 def test_the_fields_of_its_commands_are_read() -> None:
     commands = [shlex.split(line) for line in re.findall(r"^\./dev new .*$", PAGE, re.MULTILINE)]
     fields = [
-        [word for before, word in zip(command, command[1:], strict=False) if before == "--field"]
-        for command in commands
+        [word for before, word in pairwise(command) if before == "--field"] for command in commands
     ]
     assert [len(read_fields(each)) for each in fields] == [4, 2]
