@@ -24,3 +24,10 @@ def test_what_is_no_list_stays() -> None:
         "a": "SERVICES",
         "b": [["x", "y"], True],
     }
+
+
+def test_entities_of_services_are_held_to_the_layers_too() -> None:
+    layers = contracts("auth", "orders")[
+        "In services and entities: routes, then service, then repository, then models"
+    ]
+    assert layers["containers"] == ["auth", "orders", "auth.*", "orders.*"]
