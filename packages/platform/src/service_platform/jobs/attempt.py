@@ -6,8 +6,8 @@ where the attempt is no longer the current one: then all of the transaction is r
 
 import asyncio
 import time
-from collections.abc import Sequence
-from typing import Any, Final
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Final, TypeVar
 
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
@@ -25,6 +25,8 @@ from service_platform.jobs.store import ClaimedJob
 from service_platform.logging import current_ids, get_logger
 from service_platform.resources import Resource
 from service_platform.telemetry.job_spans import job_span
+
+T = TypeVar("T")
 
 OUTAGE_RETRY_SECONDS: Final = 0.5
 
@@ -142,7 +144,9 @@ class Attempts:
     async def _give_back(self, session: AsyncSession, claimed: ClaimedJob) -> None:
         await store.give_back(session, [(claimed.id, claimed.attempt)], OUTAGE_RETRY_SECONDS)
 
-    async def _when_available(self, work: Any, claimed: ClaimedJob) -> Any:
+    async def _when_available(
+        self, work: Callable[[AsyncSession, ClaimedJob], Awaitable[T]], claimed: ClaimedJob
+    ) -> T:
         """Do the work in a transaction of its own, waiting while the database is away."""
         while True:
             try:
