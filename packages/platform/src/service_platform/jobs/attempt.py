@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from service_platform.database import Database
 from service_platform.errors import InternalError, Problem, ServiceUnavailable
-from service_platform.errors.database import database_problem
+from service_platform.errors.database import database_problem, is_retryable
 from service_platform.jobs import metrics, store
 from service_platform.jobs.context import JobContext, Origin, as_work_of
 from service_platform.jobs.job import Job
@@ -110,9 +110,7 @@ class Attempts:
 
     async def _failed(self, job: Job[..., Any], claimed: ClaimedJob, error: Exception) -> str:
         """Record a failure, or give the job back where the database was away."""
-        if isinstance(error, SQLAlchemyError) and isinstance(
-            database_problem(error), ServiceUnavailable
-        ):
+        if isinstance(error, SQLAlchemyError) and await self._is_outage(error):
             log.warning("job_given_back", error=type(error).__name__)
             await self._when_available(self._give_back, claimed)
             return "given_back"
@@ -140,6 +138,21 @@ class Attempts:
         else:
             log.warning("job_failed", failures=claimed.failures + 1, exc_info=error)
         return "failed"
+
+    async def _is_outage(self, error: SQLAlchemyError) -> bool:
+        """Return whether the database is the cause of a failure, rather than the job.
+
+        A connection may also be lost because the job left its transaction idle for too long.
+        """
+        if not isinstance(database_problem(error), ServiceUnavailable):
+            return False
+        if is_retryable(error):
+            return True
+        try:
+            await self._database.run(store.probe, attempts=1)
+        except (SQLAlchemyError, OSError):
+            return True
+        return False
 
     async def _give_back(self, session: AsyncSession, claimed: ClaimedJob) -> None:
         await store.give_back(session, [(claimed.id, claimed.attempt)], OUTAGE_RETRY_SECONDS)

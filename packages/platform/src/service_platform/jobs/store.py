@@ -183,6 +183,7 @@ _COUNT: Final = text(
     GROUP BY name, status ORDER BY name, status
     """  # noqa: S608 - our own text
 )
+_PROBE: Final = text("SELECT 1 FROM jobs LIMIT 1")
 _FORGET: Final = text(
     "DELETE FROM jobs WHERE account = :account AND state IN ('succeeded', 'failed')"
 )
@@ -398,6 +399,15 @@ async def delete_finished(session: AsyncSession, state: str, seconds: float, lim
     return len((await session.execute(_DELETE_FINISHED, parameters)).all())
 
 
+async def probe(session: AsyncSession) -> None:
+    """Check that the database answers.
+
+    Raises:
+        SQLAlchemyError: when it does not.
+    """
+    await session.execute(_PROBE)
+
+
 async def count(session: AsyncSession) -> list[JobCount]:
     """Count the jobs by name and state."""
     rows = await session.execute(_COUNT, {"limit": MAX_COUNTED})
@@ -425,6 +435,7 @@ __all__ = [
     "forget_jobs",
     "give_back",
     "insert",
+    "probe",
     "reap",
     "renew",
     "set_progress",
