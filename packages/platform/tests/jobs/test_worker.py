@@ -88,6 +88,15 @@ async def test_a_problem_of_the_request_is_not_tried_again(database: Database, w
     assert (problem["status"], problem["detail"]) == (409, "The shop is closed.")
 
 
+async def test_a_job_that_loses_its_connection_each_time_comes_to_an_end(
+    database: Database, worker: Any
+) -> None:
+    job = await enqueued(database, shop.lose_connection)
+    async with worker():
+        await until_state(database, job, "failed")
+    assert await column(database, job, "failures") == 2
+
+
 async def test_an_attempt_has_a_time_limit(database: Database, worker: Any) -> None:
     job = await enqueued(database, shop.dawdle)
     async with worker():

@@ -229,6 +229,7 @@ class JobWorker:
             lambda session: store.reap(session, limits, ATTEMPTS)
         ):
             log.warning("job_worker_gone", job=name, job_id=str(job_id), state=state)
+            metrics.attempts.labels(name, "lost").inc()
             self._wake.set()
 
     async def _tick(self) -> None:
