@@ -94,6 +94,8 @@ async def client_of(app: FastAPI, **options: Any) -> AsyncIterator[AsyncClient]:
 class RunningService:
     """A service as a process of its own, as `python -m service_platform.server` starts it.
 
+    A subclass names another `module` for its worker.
+
     Args:
         service: import name, such as `items`, or `module:factory`.
         environment: its settings; nothing of the tests' own environment is passed on but PATH.
@@ -101,6 +103,8 @@ class RunningService:
         arguments: further arguments of the server's command line.
         port: where it listens; without one the `PORT` of its environment, or a free one.
     """
+
+    module = "service_platform.server"
 
     def __init__(
         self,
@@ -123,7 +127,7 @@ class RunningService:
         """Starts the process; unless told otherwise, returns when it says that it is ready."""
         with self.log_file.open("ab") as log:
             self.process = programs.start(
-                "service_platform.server",
+                self.module,
                 [self.service, *self._arguments],
                 environment=self._environment,
                 folder=self._folder,

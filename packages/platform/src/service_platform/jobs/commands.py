@@ -25,6 +25,7 @@ from service_platform.jobs.loading import NoJobsError, find_worker
 from service_platform.jobs.queue import insert_job
 from service_platform.jobs.signature import JobArgumentsError, JobTooLargeError
 from service_platform.jobs.worker import JobWorker
+from service_platform.logging import configure_logging
 from service_platform.server.loading import LoadError, load_factory
 from service_platform.text_tables import format_duration, format_table
 
@@ -39,7 +40,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; return the exit status."""
     options = _parser().parse_args(arguments)
     try:
-        worker = find_worker(load_factory(options.app)(), options.app)
+        app = load_factory(options.app)()
+        # Standard output is the command's own.
+        configure_logging(app.settings.model_copy(update={"log_level": "WARNING"}), sys.stderr)
+        worker = find_worker(app, options.app)
         said = asyncio.run(_run(options, worker))
     except (
         CommandError,

@@ -43,7 +43,13 @@ async def note(context: JobContext, number: int, what: str = "noted") -> int:
     return number
 
 
-@jobs.job(retry_seconds=0.05, attempts=3)
+@jobs.job()
+async def note_once(context: JobContext, number: int) -> None:
+    """Has its effect in its transaction, and as many attempts as usual."""
+    await write(context.session, number, "inside")
+
+
+@jobs.job()
 async def tell_outside(context: JobContext, number: int) -> None:
     """Has an effect that its transaction does not have, and then one that it has."""
 
