@@ -3,7 +3,8 @@
 - Declaring and publishing: `event.py`. A delivery is written in the transaction of the change.
 - Sending: `delivery.py` (the jobs), `schedule.py`, `sender.py`, `signing.py`. `network.py` and
   `addresses.py` keep requests out of private networks.
-- Subscribing: `routes.py`, `schemas.py`, `service.py`, `subscriptions.py`.
+- Subscribing: `routes.py`, to be imported from there, `delivery_routes.py`, `schemas.py`,
+  `service.py`, `subscriptions.py`.
 - Tables: `models.py`, `store.py` (the statements of the jobs), `secrets.py`.
 """
 
@@ -15,7 +16,6 @@ from service_platform.webhooks.event import (
     publish,
 )
 from service_platform.webhooks.models import webhook_tables
-from service_platform.webhooks.routes import webhook_router
 from service_platform.webhooks.sender import WebhookSender
 from service_platform.webhooks.settings import WebhookSettings
 from service_platform.webhooks.store import forget_webhooks
@@ -29,6 +29,5 @@ __all__ = [
     "Webhooks",
     "forget_webhooks",
     "publish",
-    "webhook_router",
     "webhook_tables",
 ]

@@ -1,16 +1,19 @@
-"""Routes of webhooks: an account subscribes to events, and sees and repeats what was sent.
+"""Routes of webhooks: an account subscribes to events.
 
-    routers=[routes.router, webhook_router("/items", webhooks, scope="items:write")]
+    routers=[routes.router, webhook_router("/items", webhooks, scope="items:write")],
+    webhooks=described(webhooks),
 
 in the service's `app.py`, below which they are `/items/webhooks`.
 """
 
+import re
 from collections.abc import Awaitable, Callable
-from typing import Annotated, Any, Final
+from datetime import datetime
+from typing import Any, Final, Literal
 from uuid import UUID
 
-import orjson
-from fastapi import APIRouter, Path, Query, Request, Response
+from fastapi import APIRouter, Request, Response
+from pydantic import Field, create_model
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from service_platform.database.session import DbReader, DbSession
@@ -26,15 +29,9 @@ from service_platform.etags import (
 from service_platform.identity import CurrentPrincipal, RequireScope
 from service_platform.pagination import KeysetPage, PageQuery
 from service_platform.webhooks import service, subscriptions
+from service_platform.webhooks.delivery_routes import WebhookId, add_delivery_routes
 from service_platform.webhooks.event import Webhooks
 from service_platform.webhooks.schemas import (
-    DeliveryCreated,
-    DeliveryPage,
-    DeliveryRead,
-    DeliveryStatus,
-    DeliveryWithPayload,
-    Replay,
-    Replayed,
     WebhookCreate,
     WebhookCreated,
     WebhookPage,
@@ -42,21 +39,11 @@ from service_platform.webhooks.schemas import (
     WebhookSecret,
     WebhookUpdate,
 )
-from service_platform.webhooks.service import (
-    TooManyWebhooks,
-    WebhookDeliveryNotFound,
-    WebhookDisabled,
-    WebhookNotFound,
-)
-from service_platform.webhooks.subscriptions import DeliveryRow, SubscriptionRow
+from service_platform.webhooks.service import TooManyWebhooks, WebhookNotFound
+from service_platform.webhooks.subscriptions import SubscriptionRow
 
-FINISHED: Final = ("succeeded", "failed")
-EVERY: Final = ("waiting", *FINISHED)
 NO_STORE: Final = {"cache-control": "no-store"}
 """Of what has a secret."""
-
-WebhookId = Annotated[UUID, Path(description="The `id` of the webhook.")]
-DeliveryId = Annotated[UUID, Path(description="The `id` of the delivery.")]
 
 Guard = Callable[[AsyncSession, UUID], Awaitable[None]]
 """Raises a problem where an account must not subscribe to anything."""
@@ -219,96 +206,41 @@ def webhook_router(
         response.headers.update(NO_STORE)
         return WebhookSecret(secret=secret, previous_valid_until=until)
 
-    @router.post(
-        "/{webhook_id}/test",
-        status_code=202,
-        summary="Test a webhook",
-        response_model=DeliveryCreated,
-        responses=responses(WebhookNotFound, WebhookDisabled),
-    )
-    async def test_webhook(
-        webhook_id: WebhookId, caller: CurrentPrincipal, session: DbSession
-    ) -> DeliveryCreated:
-        """Send a message of the type `webhook.test`; its delivery tells what came of it."""
-        found = await service.locked(session, caller.subject, webhook_id)
-        return DeliveryCreated(id=await service.send_test(session, webhooks, found))
+    add_delivery_routes(router, webhooks)
+    return router
 
-    @router.post(
-        "/{webhook_id}/replay",
-        status_code=202,
-        summary="Replay deliveries of a webhook",
-        response_model=Replayed,
-        responses=responses(WebhookNotFound, WebhookDisabled),
-    )
-    async def replay_webhook_deliveries(
-        webhook_id: WebhookId, replay: Replay, caller: CurrentPrincipal, session: DbSession
-    ) -> Replayed:
-        """Send what failed since a time once more, under the same `webhook-id`."""
-        found = await service.locked(session, caller.subject, webhook_id)
-        statuses = FINISHED if replay.succeeded else ("failed",)
-        number = await service.send_again(
-            session, webhooks, found, since=replay.since, statuses=statuses
-        )
-        return Replayed(deliveries=number)
 
-    @router.get(
-        "/{webhook_id}/deliveries",
-        summary="List deliveries of a webhook",
-        response_model=DeliveryPage,
-        responses=responses(InvalidCursor, WebhookNotFound),
-    )
-    async def list_webhook_deliveries(
-        webhook_id: WebhookId,
-        caller: CurrentPrincipal,
-        page: PageQuery,
-        reader: DbReader,
-        status: Annotated[DeliveryStatus | None, Query(description="Only these.")] = None,
-    ) -> KeysetPage[DeliveryRow]:
-        """List the messages to a webhook of the caller, the newest first.
+def described(webhooks: Webhooks) -> APIRouter:
+    """Return the requests that subscribers get, which OpenAPI describes beside the routes.
 
-        They are kept for some days after they ended.
-        """
-        if await subscriptions.subscription_of(reader, caller.subject, webhook_id) is None:
-            raise WebhookNotFound
-        return await subscriptions.page_of_deliveries(
-            reader, caller.subject, webhook_id, page, status
+    Args:
+        webhooks: of the service.
+    """
+    router = APIRouter()
+    for event in webhooks.events.values():
+        title = "".join(part.capitalize() for part in re.split(r"[._]", event.name))
+        literal: Any = Literal[event.name]  # type: ignore[name-defined]
+        message = create_model(
+            f"{title}Message",
+            __doc__=event.description,
+            type=(literal, Field(description="What happened.")),
+            timestamp=(datetime, Field(description="When it happened.")),
+            data=(event.data, Field(description="What it happened to.")),
         )
 
-    @router.get(
-        "/{webhook_id}/deliveries/{delivery_id}",
-        summary="Get a delivery of a webhook",
-        response_model=DeliveryWithPayload,
-        responses=responses(WebhookDeliveryNotFound),
-    )
-    async def read_webhook_delivery(
-        webhook_id: WebhookId, delivery_id: DeliveryId, caller: CurrentPrincipal, reader: DbReader
-    ) -> DeliveryWithPayload:
-        """Return a message to a webhook of the caller, with its body."""
-        found = await subscriptions.delivery_of(reader, caller.subject, webhook_id, delivery_id)
-        if found is None:
-            raise WebhookDeliveryNotFound
-        row, payload = found
-        read = DeliveryRead.model_validate(row)
-        return DeliveryWithPayload(**read.model_dump(), payload=orjson.loads(payload))
+        async def receive(body: Any) -> None: ...
 
-    @router.post(
-        "/{webhook_id}/deliveries/{delivery_id}/replay",
-        status_code=202,
-        summary="Replay a delivery of a webhook",
-        response_model=DeliveryCreated,
-        responses=responses(WebhookNotFound, WebhookDeliveryNotFound, WebhookDisabled),
-    )
-    async def replay_webhook_delivery(
-        webhook_id: WebhookId, delivery_id: DeliveryId, caller: CurrentPrincipal, session: DbSession
-    ) -> DeliveryCreated:
-        """Send a message once more, now, under the same `webhook-id`."""
-        found = await service.locked(session, caller.subject, webhook_id)
-        if not await service.send_again(
-            session, webhooks, found, delivery_id=delivery_id, statuses=EVERY
-        ):
-            raise WebhookDeliveryNotFound
-        return DeliveryCreated(id=delivery_id)
-
+        receive.__annotations__["body"] = message
+        router.post(
+            event.name,
+            status_code=204,
+            name=f"receive_{event.name.replace('.', '_')}",
+            summary=event.description.rstrip("."),
+            description="Signed by the [Standard Webhooks](https://www.standardwebhooks.com) "
+            "specification: verify `webhook-signature`. Any status 2xx says that it was received; "
+            "410 disables the webhook.",
+            tags=["webhooks"],
+        )(receive)
     return router
 
 
@@ -321,4 +253,4 @@ def _example(webhooks: Webhooks) -> dict[str, Any]:
     return {"requestBody": {"content": {"application/json": {"example": example}}}}
 
 
-__all__ = ["webhook_router"]
+__all__ = ["described", "webhook_router"]

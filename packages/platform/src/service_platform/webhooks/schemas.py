@@ -72,7 +72,7 @@ class WebhookUpdate(WebhookInput):
     description: Description | None = None
     enabled: bool = Field(
         default_factory=bool,
-        description="Whether anything is sent. Also ends `failing` and `gone`.",
+        description="Whether anything is sent; true ends `failing` and `gone`.",
     )
 
     def changed_fields(self) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from service_platform.etags import RequestPreconditions, etag_of
 from service_platform.ids import new_id
 from service_platform.webhooks import store, subscriptions
 from service_platform.webhooks.addresses import UrlError, check_url
-from service_platform.webhooks.event import TEST_TYPE, Webhooks, payload_of
+from service_platform.webhooks.event import TEST_EVENT, Webhooks, payload_of
 from service_platform.webhooks.schemas import WebhookCreate, WebhookUpdate
 from service_platform.webhooks.secrets import WebhookSecrets
 from service_platform.webhooks.settings import WebhookSettings
@@ -117,8 +117,8 @@ async def send_test(
 ) -> UUID:
     """Send a message to try a subscription; returns the id of the delivery."""
     _require_enabled(subscription)
-    payload = payload_of(TEST_TYPE, TEST_DATA)
-    return await webhooks.jobs.enqueue(session, subscription.id, TEST_TYPE, payload)
+    payload = payload_of(TEST_EVENT, TEST_DATA)
+    return await webhooks.jobs.enqueue(session, subscription.id, TEST_EVENT, payload)
 
 
 async def send_again(
