@@ -11,11 +11,13 @@ from typing import Final
 from prometheus_client import Counter
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from items import repository
+from items import export_repository, repository
 from items.settings import ItemsSettings
 from service_platform.background import TaskSupervisor
 from service_platform.database import Database
 from service_platform.idempotency import forget_keys
+from service_platform.jobs import forget_jobs
+from service_platform.webhooks import forget_webhooks
 
 BATCH: Final = 1_000
 POLL_SECONDS: Final = 1.0
@@ -72,7 +74,9 @@ class Erasure:
             return False
         deleted = await repository.delete_some_items(session, account_id, BATCH)
         erased.inc(deleted)
-        if deleted < BATCH:
+        if deleted < BATCH and await forget_webhooks(session, account_id, BATCH):
+            await export_repository.delete_exports(session, account_id)
+            await forget_jobs(session, account_id)
             await forget_keys(session, account_id)
             await repository.finish_erasure(session, account_id, self._settled)
         return True

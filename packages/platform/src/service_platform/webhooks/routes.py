@@ -219,7 +219,7 @@ def described(webhooks: Webhooks) -> APIRouter:
     router = APIRouter()
     for event in webhooks.events.values():
         title = "".join(part.capitalize() for part in re.split(r"[._]", event.name))
-        literal: Any = Literal[event.name]  # type: ignore[name-defined]
+        literal: Any = Literal[event.name]
         message = create_model(
             f"{title}Message",
             __doc__=event.description,
