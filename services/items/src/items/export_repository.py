@@ -14,8 +14,8 @@ from service_platform.database import Reader
 from service_platform.database.rows import row_of, rows_of
 from service_platform.ids import new_id
 
-BATCH: Final = 2_000
-"""Items of a chunk."""
+BATCH: Final = 500
+"""Items of a chunk, which is as much as is in memory at once: 20 MB at the worst."""
 KEPT: Final = 5
 """Exports of an account, the newest."""
 
