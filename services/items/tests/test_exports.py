@@ -29,7 +29,7 @@ from service_platform.jobs import enqueue
 from service_testing.tokens import TestTokens
 
 EXPORTS = "/api/v1/items/exports"
-FULL_SCALE = os.environ.get("FULL_SCALE") == "1"
+FULL_SCALE = bool(os.environ.get("FULL_SCALE"))
 WAIT_SECONDS = 400.0 if FULL_SCALE else 60.0
 
 

@@ -13,6 +13,7 @@ from typing import Any, Final, Literal
 from uuid import UUID
 
 from fastapi import APIRouter, Request, Response
+from fastapi.routing import APIRoute
 from pydantic import Field, create_model
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -58,6 +59,13 @@ CREATED: Final[dict[int | str, dict[str, Any]]] = {
             }
         }
     }
+}
+
+
+RECEIVED: Final[dict[int | str, dict[str, Any]]] = {
+    204: {"description": "It was received, as any status 2xx says."},
+    410: {"description": "No more of them: the webhook is disabled."},
+    "default": {"description": "It is sent again later."},
 }
 
 
@@ -234,13 +242,17 @@ def described(webhooks: Webhooks) -> APIRouter:
         router.post(
             event.name,
             status_code=204,
-            name=f"receive_{event.name.replace('.', '_')}",
+            operation_id=f"receive_{event.name.replace('.', '_')}",
             summary=event.description.rstrip("."),
             description="Signed by the [Standard Webhooks](https://www.standardwebhooks.com) "
-            "specification: verify `webhook-signature`. Any status 2xx says that it was received; "
-            "410 disables the webhook.",
+            "specification: verify `webhook-signature`.",
+            responses=RECEIVED,
             tags=["webhooks"],
         )(receive)
+        [*_, route] = router.routes
+        if isinstance(route, APIRoute) and route.body_field is not None:
+            # It is sent, not received: its data is described as in responses.
+            route.body_field.mode = "serialization"
     return router
 
 
