@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from benchmarks import chart
 from benchmarks.report import save, show
 
-NAMES = ("stack", "path", "limiters", "data", "startup", "logins", "events", "telemetry")
+NAMES = ("stack", "path", "limiters", "data", "startup", "logins", "events", "jobs", "telemetry")
 
 
 def run(names: Sequence[str], *, rounds: int, seconds: float) -> bool:

@@ -25,6 +25,7 @@ DEFINING_MODULES = (
     "service_platform.events.metrics",
     "service_platform.identity.jwks_client",
     "service_platform.identity.token_verifier",
+    "service_platform.jobs.metrics",
     "service_platform.ratelimit.metrics",
     "service_platform.runtime.event_loop_lag",
     "service_platform.runtime.garbage_collection",
@@ -138,7 +139,7 @@ def test_the_latency_objective_is_a_bucket() -> None:
 def test_the_dashboard_shows_every_kind_of_signal() -> None:
     shown = " ".join(target["expr"] for panel in panels() for target in panel["targets"])
     for metric in (
-        "http_server", "rate_limit", "events_", "identity_", "process_", "python_gc", "event_loop",
+        "http_server", "rate_limit", "events_", "jobs_", "identity_", "process_", "python_gc", "event_loop",
         "http_client", "database_pool", "telemetry_", "otelcol_",
     ):  # fmt: skip
         assert metric in shown

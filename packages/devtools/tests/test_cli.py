@@ -72,4 +72,5 @@ def test_a_folder_that_cannot_be_written_is_one_sentence(system: System, tmp_pat
 
 def test_arguments_of_other_programs_reach_them(system: System) -> None:
     assert "rotate-keys" in system.dev("auth", "--help").stdout
+    assert "enqueue jobs again that failed" in system.dev("jobs", "--help").stdout
     assert "-m pytest [options]" in system.dev("test", "--help").stdout

@@ -20,6 +20,7 @@ def test_what_was_saved_is_found_by_others_while_it_runs() -> None:
         pid=1,
         phase="ready",
         services=services,
+        job_workers={"items-worker": ServiceState(9002, pid=6)},
         receiver=ServiceState(4318, pid=3),
         gateway=ServiceState(8000, pid=4),
         page=ServiceState(20001, pid=5),
@@ -40,10 +41,11 @@ def test_only_one_can_run() -> None:
 
 def test_programs_of_a_killed_run_are_ended_and_nothing_else() -> None:
     sleep = "import time; time.sleep(600)"
-    service, receiver, gateway, page, stranger = (
+    service, worker, receiver, gateway, page, stranger = (
         subprocess.Popen([sys.executable, "-c", sleep, *words], start_new_session=True)
         for words in (
             ["service_platform.server", "items.app:create_app"],
+            ["service_platform.worker", "items.app:create_app"],
             ["devtools.telemetry.receiver"],
             ["caddy run"],
             ["devtools.gateway.front_page"],
@@ -58,16 +60,17 @@ def test_programs_of_a_killed_run_are_ended_and_nothing_else() -> None:
         State(
             pid=1,
             services=services,
+            job_workers={"items-worker": ServiceState(6, worker.pid)},
             receiver=ServiceState(3, receiver.pid),
             gateway=ServiceState(4, gateway.pid),
             page=ServiceState(5, page.pid),
         ).save()
         state.end_leftovers()
         assert service.wait(10) < 0
-        assert all(each.wait(10) < 0 for each in (receiver, gateway, page))
+        assert all(each.wait(10) < 0 for each in (worker, receiver, gateway, page))
         assert psutil.pid_exists(stranger.pid)
         assert stranger.poll() is None
     finally:
-        for process in (service, receiver, gateway, page, stranger):
+        for process in (service, worker, receiver, gateway, page, stranger):
             process.kill()
             process.wait()

@@ -29,6 +29,7 @@ COMMANDS: Final = {
     "openapi": "devtools.openapi:openapi",
     "client": "devtools.client:client",
     "events": "devtools.forward:events",
+    "jobs": "devtools.forward:jobs",
     "auth": "devtools.forward:auth",
     "bench": "devtools.bench:bench",
     "manifests": "devtools.manifests:manifests",
@@ -37,7 +38,7 @@ COMMANDS: Final = {
 }
 """In the order in which `--help` lists them."""
 
-PASSED_THROUGH: Final = frozenset({"test", "events", "auth", "bench"})
+PASSED_THROUGH: Final = frozenset({"test", "events", "jobs", "auth", "bench"})
 """Commands whose arguments belong to another program, `--help` included."""
 
 

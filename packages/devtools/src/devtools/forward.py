@@ -1,4 +1,4 @@
-"""`./dev events` and `./dev auth`: the operators' commands of pods, for the local system."""
+"""`./dev events`, `./dev jobs` and `./dev auth`: the operators' commands, for the local system."""
 
 import asyncio
 import contextlib
@@ -11,9 +11,10 @@ import typer
 from devtools import databases
 from devtools.credentials import Credentials
 from devtools.environment import environment_of
+from devtools.errors import CommandError, no_such
 from devtools.project import ROOT
 from devtools.servers import borrowed
-from devtools.services import AUTH, Service
+from devtools.services import AUTH, SERVICES, Service
 
 
 @contextlib.contextmanager
@@ -33,6 +34,34 @@ def events(ctx: typer.Context) -> None:
     raise typer.Exit(_forward("service_platform.events", ctx.args))
 
 
+def jobs(ctx: typer.Context) -> None:
+    """Look at the jobs of a service and repair them: status, list, retry, drop, run.
+
+    Without the name of a service: what waits, runs or has failed in all of them.
+    """
+    arguments = list(ctx.args)
+    if {"--help", "-h"} & set(arguments):
+        raise typer.Exit(_run("service_platform.jobs", ["--help"]))
+    with_jobs = [service for service in SERVICES if service.worker]
+    if not with_jobs:
+        raise CommandError("No service has jobs; docs/jobs.md says how to add one.")
+    named = arguments[0] if arguments else ""
+    services = [service for service in with_jobs if named in {"", service.name}]
+    if not services:
+        raise no_such("service with jobs", named, [service.name for service in with_jobs])
+    worst = 0
+    with dev_system(services) as environments:
+        for service in services:
+            if not named:
+                typer.echo(f"{service.name}:")
+            worst |= _run(
+                "service_platform.jobs",
+                [service.app, *(arguments[1:] or ["status"])],
+                environments[service],
+            )
+    raise typer.Exit(worst)
+
+
 def auth(ctx: typer.Context) -> None:
     """Operate auth: clients, signing keys, admins, revocation."""
     raise typer.Exit(_forward("auth", ctx.args))
@@ -40,10 +69,16 @@ def auth(ctx: typer.Context) -> None:
 
 def _forward(module: str, arguments: Sequence[str]) -> int:
     """Run a module as it would run in auth's pod, where events are produced too."""
-    command = [sys.executable, "-m", module, *(arguments or ["--help"])]
     if not arguments or {"--help", "-h"} & set(arguments):
-        return subprocess.run(command, cwd=ROOT, check=False).returncode  # noqa: S603
+        return _run(module, arguments or ["--help"])
     with dev_system([AUTH]) as environments:
-        return subprocess.run(  # noqa: S603 - our own program
-            command, cwd=ROOT, env=environments[AUTH], check=False
-        ).returncode
+        return _run(module, arguments, environments[AUTH])
+
+
+def _run(
+    module: str, arguments: Sequence[str], environment: Mapping[str, str] | None = None
+) -> int:
+    command = [sys.executable, "-m", module, *arguments]
+    return subprocess.run(  # noqa: S603 - our own program
+        command, cwd=ROOT, env=environment, check=False
+    ).returncode

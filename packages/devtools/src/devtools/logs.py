@@ -8,7 +8,7 @@ import typer
 
 from devtools import state
 from devtools.log_files import Line, LogFile, by_time
-from devtools.services import chosen
+from devtools.services import SERVICES, chosen
 from devtools.terminal import Terminal
 
 POLL_SECONDS: Final = 0.2
@@ -57,8 +57,10 @@ def _names(asked: list[str]) -> list[str]:
     Raises:
         UsageError: for a name that is neither.
     """
-    beside = [name for name in state.BESIDE if name in asked or not asked]
-    services = [name for name in asked if name not in state.BESIDE]
+    workers = [service.worker for service in SERVICES if service.worker]
+    beside = [name for name in (*state.BESIDE, *workers) if name in asked]
+    services = [name for name in asked if name not in beside]
     if asked and not services:
         return beside
-    return [*(service.name for service in chosen(services)), *beside]
+    with_workers = [name for each in chosen(services) for name in (each.name, each.worker) if name]
+    return [*with_workers, *(beside if asked else state.BESIDE)]

@@ -29,6 +29,8 @@ from devtools.terminal import Terminal
 from service_testing.errors import LocalServerError
 
 SERVERS_POLL_SECONDS: Final = 1.0
+WORKER_PORTS: Final = 1_000
+"""Added to the port of a service, for the probes of its worker."""
 DEBUG_PORT: Final = 5678
 """Where debuggers look unless told: debugpy's usual port."""
 FOR_DEBUGGING: Final = {
@@ -93,6 +95,11 @@ class Run:
         self._state.services = {
             service.name: ServiceState(port=service.port + offset)
             for service in self._wishes.services
+        }
+        self._state.job_workers = {
+            service.worker: ServiceState(port=wanted_port(service.port + WORKER_PORTS + offset))
+            for service in self._wishes.services
+            if service.worker
         }
         self._state.debugged = {
             service.name: DEBUG_PORT + offset + number
@@ -235,8 +242,13 @@ class Run:
         self._step("services")
         for service in self._wishes.services:
             self._open_log(service.name)
+        for name in self._state.job_workers:
+            self._open_log(name)
         self._supervisor = Supervisor(
-            [self._program(service) for service in self._wishes.services],
+            [
+                *(self._program(service) for service in self._wishes.services),
+                *(self._worker(service) for service in self._wishes.services if service.worker),
+            ],
             heard=self._heard,
             noted=self._noted,
             changed=self._changed,
@@ -282,7 +294,9 @@ class Run:
 
     async def _tell_waiting_migrations(self, name: str) -> None:
         """After a reload, say what the new code needs and the database lacks."""
-        service = next(each for each in self._wishes.services if each.name == name)
+        service = next((each for each in self._wishes.services if each.name == name), None)
+        if service is None:  # a worker, of whose service the same is said
+            return
         try:
             url = url_of(service, self._state.postgres_url, Credentials())
             missing = await waiting(service, url)
@@ -313,6 +327,19 @@ class Run:
             watched=(service.source, platform_source()),
             # Not needed to start, but then its first look at another one would fail and be logged.
             after=tuple(name for name, _ in service.needs),
+        )
+
+    def _worker(self, service: Service) -> Program:
+        """What runs the jobs of a service."""
+        port = self._state.job_workers[service.worker].port
+        environment = environment_of(service, self._state, offset=self._wishes.offset)
+        return Program(
+            name=service.worker,
+            command=python("-m", "service_platform.worker", service.app),
+            environment={**environment, "PORT": str(port)},
+            port=port,
+            watched=(service.source, platform_source()),
+            after=(service.name,),
         )
 
     def _warn_of_what_is_left_out(self) -> None:

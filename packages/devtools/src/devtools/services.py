@@ -8,6 +8,9 @@ import service_platform
 from devtools.errors import no_such
 from devtools.project import ROOT
 
+WORKER: Final = "-worker"
+"""What the name of a service's worker ends with."""
+
 
 @dataclass(frozen=True, slots=True)
 class Service:
@@ -35,6 +38,12 @@ class Service:
         """The folder of its own code."""
         return ROOT / "services" / self.name / "src"
 
+    @property
+    def worker(self) -> str:
+        """The name of what runs its jobs; empty where it has no module `jobs`."""
+        has_jobs = (self.source / self.name / "jobs.py").exists()
+        return f"{self.name}{WORKER}" if has_jobs else ""
+
 
 _LOGINS = ("auth", "makes the tokens it accepts, so nobody can log in")
 
@@ -56,6 +65,11 @@ def chosen(names: list[str] | None) -> tuple[Service, ...]:
         if name not in known:
             raise no_such("service", name, known)
     return tuple(service for service in SERVICES if not names or service.name in names)
+
+
+def service_of(program: str) -> str:
+    """The service a program belongs to: the one of that name, or the one whose worker it is."""
+    return program.removesuffix(WORKER)
 
 
 def platform_source() -> Path:

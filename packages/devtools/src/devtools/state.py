@@ -15,6 +15,7 @@ from typing import IO, Final, Literal
 
 from devtools.errors import CommandError
 from devtools.project import state_dir
+from devtools.services import service_of
 from service_testing.processes import command_of
 
 RECEIVER: Final = "otlp"
@@ -63,6 +64,7 @@ class State:
         redis_url: of Redis or Valkey.
         local: which of the two were started here.
         services: by name.
+        job_workers: what runs the jobs of the services that have some, by the worker's name.
         servers: process ids of the servers started here, by name.
         workers: server processes of each service.
         debugged: services that wait for a debugger at a breakpoint, with its port.
@@ -85,6 +87,7 @@ class State:
     redis_url: str = ""
     local: list[str] = field(default_factory=list)
     services: dict[str, ServiceState] = field(default_factory=dict)
+    job_workers: dict[str, ServiceState] = field(default_factory=dict)
     servers: dict[str, int] = field(default_factory=dict)
     workers: int = 1
     debugged: dict[str, int] = field(default_factory=dict)
@@ -100,7 +103,7 @@ class State:
     def program(self, name: str) -> ServiceState:
         """What is known of a program: a service, or one beside the services."""
         beside = {RECEIVER: self.receiver, GATEWAY: self.gateway, PAGE: self.page}
-        found = self.services.get(name) or beside.get(name)
+        found = self.services.get(name) or self.job_workers.get(name) or beside.get(name)
         assert found is not None, name  # noqa: S101 - noted before it is started
         return found
 
@@ -154,10 +157,13 @@ def last() -> State | None:
         raw = json.loads(_file().read_text())
     except (FileNotFoundError, ValueError):
         return None
-    services = {name: ServiceState(**each) for name, each in raw.pop("services").items()}
+    services, job_workers = (
+        {name: ServiceState(**each) for name, each in raw.pop(key, {}).items()}
+        for key in ("services", "job_workers")
+    )
     for name in ("receiver", "gateway", "page"):
         raw[name] = ServiceState(**raw[name]) if raw.get(name) else None
-    return State(**raw, services=services)
+    return State(**raw, services=services, job_workers=job_workers)
 
 
 def end_leftovers() -> None:
@@ -166,6 +172,8 @@ def end_leftovers() -> None:
     if found is None:
         return
     marks = {f"server {name}.app": service.pid for name, service in found.services.items()}
+    for name, worker in found.job_workers.items():
+        marks[f"worker {service_of(name)}.app"] = worker.pid
     for mark, program in (
         ("devtools.telemetry.receiver", found.receiver),
         ("caddy run", found.gateway),

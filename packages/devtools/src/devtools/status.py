@@ -19,7 +19,14 @@ from devtools.credentials import Credentials
 from devtools.errors import CommandError
 from devtools.services import SERVICES
 from devtools.state import State
-from devtools.terminal import COLOURS, addresses, servers, telemetry, wide_console
+from devtools.terminal import (
+    COLOURS,
+    addresses,
+    job_workers,
+    servers,
+    telemetry,
+    wide_console,
+)
 
 STYLES: Final = {"healthy": "green", "degraded": "yellow", "ready": "green"}
 SETTLE_SECONDS: Final = 6.0
@@ -51,7 +58,7 @@ def status() -> None:
     console.print()
     console.print(_services(found, healths))
     console.print()
-    for line in (*servers(found), *telemetry(found)):
+    for line in (*servers(found), *job_workers(found), *telemetry(found)):
         console.print(line)
     for line in _explained(found, healths):
         console.print(line)

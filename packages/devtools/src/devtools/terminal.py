@@ -10,12 +10,14 @@ from rich.text import Text
 
 from devtools.addresses import without_password, without_user
 from devtools.gateway.places import root_certificate_path, url_of
-from devtools.services import SERVICES
+from devtools.services import SERVICES, service_of
 from devtools.state import GATEWAY, State
 from service_testing.processes import command_of
 
 ORIGIN: Final = "dev"
-WIDTH: Final = max(len(ORIGIN), len(GATEWAY), *(len(service.name) for service in SERVICES))
+WIDTH: Final = max(
+    len(ORIGIN), len(GATEWAY), *(len(service.worker or service.name) for service in SERVICES)
+)
 COLOURS: Final = {service.name: service.colour for service in SERVICES}
 OTHER_COLOUR: Final = "blue"
 
@@ -40,7 +42,7 @@ def wide_console(*, stderr: bool = False) -> Console:
 
 def colour_of(name: str) -> str:
     """The colour of a service, or of whatever else writes lines."""
-    return COLOURS.get(name, OTHER_COLOUR)
+    return COLOURS.get(service_of(name), OTHER_COLOUR)
 
 
 class Terminal:
@@ -84,7 +86,7 @@ class Terminal:
         self.console.print()
         self.console.print(overview(state))
         self.console.print()
-        for line in (*servers(state), *telemetry(state)):
+        for line in (*servers(state), *job_workers(state), *telemetry(state)):
             self.console.print(line)
         for name, port in state.debugged.items():
             stops = f"breakpoint() waits for a debugger (debugpy) on 127.0.0.1:{port}"
@@ -176,6 +178,16 @@ def servers(state: State) -> list[Text]:
         else:
             whose, style = f"process {pid} has ended", "red"
         lines.append(Text(f"  {name:<12}").append(f"{without_password(url)}  {whose}", style))
+    return lines
+
+
+def job_workers(state: State) -> list[Text]:
+    """What runs the jobs of the services that have some."""
+    lines = []
+    for name, worker in state.job_workers.items():
+        alive = f"process {worker.pid}" if worker.pid else worker.detail or "starts again"
+        style = "dim" if worker.pid else "red"
+        lines.append(Text(f"  {'Jobs':<12}").append(f"{name}  {alive}", style))
     return lines
 
 

@@ -21,6 +21,7 @@ def run(database: Database, capsys: pytest.CaptureFixture[str]) -> Any:
     """`await run("status")`: exit status and what was printed, as an operator sees it."""
 
     async def command(*arguments: str, app: str = APP) -> tuple[int, str]:
+        capsys.readouterr()  # the log of workers in this process
         status = await asyncio.to_thread(main, [app, *arguments])
         printed = capsys.readouterr()
         return status, (printed.out + printed.err).strip()

@@ -1,5 +1,7 @@
 """The declaration of jobs."""
 
+import subprocess
+import sys
 from typing import Any
 from uuid import UUID
 
@@ -70,3 +72,14 @@ def test_a_resource_that_the_worker_was_not_given_is_named() -> None:
     )
     with pytest.raises(LookupError, match=r"^Give JobWorker a Jobs: resources="):
         context.resource(Jobs)
+
+
+def test_a_service_without_jobs_loads_nothing_of_them() -> None:
+    code = (
+        "import sys, service_platform.app, service_platform.events, service_platform.server.runner;"
+        "print([each for each in sys.modules if 'jobs' in each or 'cronsim' in each])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert done.stdout.strip() == "[]"

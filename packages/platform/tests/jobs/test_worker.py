@@ -2,6 +2,7 @@
 
 import asyncio
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,9 +12,11 @@ from shop.watching import rows, until
 from sqlalchemy import text
 
 from service_platform.database import Database
-from service_platform.jobs import Jobs
+from service_platform.jobs import Jobs, JobSettings, JobWorker
 from service_platform.jobs import worker as worker_module
 from service_platform.resources import HealthCheckError
+from service_testing.databases import TestDatabases
+from service_testing.postgres import LocalPostgres
 
 
 async def execute(database: Database, statement: str, **parameters: Any) -> None:
@@ -302,6 +305,50 @@ async def test_a_result_that_is_too_large_fails(database: Database, worker: Any)
         await until_state(database, small, "succeeded")
     assert await column(database, large, "error") == "JobTooLargeError"
     assert await column(database, large, "result") is None
+
+
+async def test_while_postgresql_is_away_jobs_wait_and_health_says_so(
+    own_postgres: LocalPostgres, tmp_path: Path, without_schedules: Jobs
+) -> None:
+    url = TestDatabases(own_postgres, tmp_path, "away").create("shop")
+    settings = JobSettings(
+        _env_file=None,
+        environment="test",
+        database_url=url,
+        jobs_in_service=True,
+        jobs_lease_seconds=60,
+        jobs_poll_seconds=0.1,
+    )
+    database = Database(settings, migrations="shop.migrations")
+    async with database.engine.begin() as connection:
+        await connection.run_sync(shop.metadata.create_all)
+    worker = JobWorker(settings, database, without_schedules)
+    await worker.start()
+    running = await enqueued(database, shop.wait_for_end, seconds=1.0)
+    await until_state(database, running, "running")
+    waiting = await enqueued(database, shop.note.with_options(delay=timedelta(seconds=1)), number=1)
+    await asyncio.to_thread(own_postgres.kill)
+
+    async def told() -> bool:
+        try:
+            await worker.check()
+        except HealthCheckError as error:
+            return error.reason == "jobs_failing"
+        return False
+
+    await until(told)
+    await asyncio.sleep(1.0)  # the running job ends meanwhile, and cannot be recorded
+    await asyncio.to_thread(own_postgres.start)
+    await until_state(database, waiting, "succeeded")
+    await until_state(database, running, "succeeded")
+    assert await column(database, running, "failures") == 0
+
+    async def healthy() -> bool:
+        return not await told()
+
+    await until(healthy)
+    await worker.stop()
+    await database.stop()
 
 
 async def test_finished_jobs_are_deleted_after_their_time(database: Database, worker: Any) -> None:

@@ -77,7 +77,7 @@ class Job(Generic[P, R_co]):
 
         Args:
             delay: until it may begin.
-            priority: from -32768 to 32767; greater goes first, 0 is usual.
+            priority: greater goes first; 0 is usual.
             unique_key: while a job of this name and key waits or runs, no second one is enqueued.
         """
         return replace(
