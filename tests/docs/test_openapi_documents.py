@@ -28,7 +28,13 @@ OPERATION_IDS = {
         "end_every_session", "end_session", "list_accounts", "administer_account", "issue_token",
         "revoke_token", "introspect_token", "list_audit_events", "read_metadata", "read_key_set",
     },
-    "items": {"create_item", "list_items", "read_item", "update_item", "delete_item"},
+    "items": {
+        "create_item", "list_items", "read_item", "update_item", "delete_item",
+        "create_export", "download_export", "read_job", "list_jobs", "retry_job", "drop_job",
+        "create_webhook", "list_webhooks", "read_webhook", "update_webhook", "delete_webhook",
+        "rotate_webhook_secret", "test_webhook", "replay_webhook_deliveries",
+        "list_webhook_deliveries", "read_webhook_delivery", "replay_webhook_delivery",
+    },
     "users": {"read_own_profile", "update_own_profile", "list_profiles", "read_profile"},
 }  # fmt: skip
 PROBLEM = "application/problem+json"
