@@ -6,20 +6,25 @@ from uuid import UUID
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from service_platform.encryption import SecretBox
+from service_platform.encryption import DecryptionError, SecretBox
+from service_platform.logging import get_logger
 
 PURPOSE: Final = "webhooks/secret"
 BATCH: Final = 500
 
+log = get_logger("service_platform.webhooks")
+
 _BATCH: Final = text(
     """
     SELECT id, secret, previous_secret FROM webhook_subscriptions
-    WHERE id > :after ORDER BY id LIMIT :limit FOR NO KEY UPDATE SKIP LOCKED
+    WHERE id > :after ORDER BY id LIMIT :limit
     """
 )
-_SET: Final = text(
+# A secret that was rotated meanwhile is encrypted by the new key already.
+_RENEW: Final = text(
     """
-    UPDATE webhook_subscriptions SET secret = :secret, previous_secret = :previous WHERE id = :id
+    UPDATE webhook_subscriptions SET secret = :secret, previous_secret = :previous
+    WHERE id = :id AND secret = :stored
     """
 )
 _FORGET_PREVIOUS: Final = text(
@@ -68,17 +73,26 @@ class WebhookSecrets:
         """
         rows = (await session.execute(_BATCH, {"after": after, "limit": BATCH})).all()
         for row in rows:
-            secret, is_old = self._renewed(row.id, row.secret)
-            previous, is_previous_old = self._renewed(row.id, row.previous_secret)
-            if is_old or is_previous_old:
-                await session.execute(_SET, {"id": row.id, "secret": secret, "previous": previous})
+            renewed = {
+                "id": row.id,
+                "stored": row.secret,
+                "secret": self._renewed(row.id, row.secret),
+                "previous": self._renewed(row.id, row.previous_secret),
+            }
+            if (renewed["secret"], renewed["previous"]) != (row.secret, row.previous_secret):
+                await session.execute(_RENEW, renewed)
         return rows[-1].id if rows else None
 
-    def _renewed(self, subscription_id: UUID, encrypted: bytes | None) -> tuple[bytes | None, bool]:
+    def _renewed(self, subscription_id: UUID, encrypted: bytes | None) -> bytes | None:
+        """Return a secret encrypted by the newest key; as it is where no key opens it."""
         if encrypted is None:
-            return None, False
-        secret, is_old = self._box.decrypt(encrypted, bound_to=str(subscription_id))
-        return (self.encrypt(subscription_id, secret) if is_old else encrypted), is_old
+            return None
+        try:
+            secret, is_old = self._box.decrypt(encrypted, bound_to=str(subscription_id))
+        except DecryptionError:
+            log.error("webhook_secret_not_decryptable", subscription=str(subscription_id))
+            return encrypted
+        return self.encrypt(subscription_id, secret) if is_old else encrypted
 
 
 __all__ = ["WebhookSecrets"]
