@@ -19,12 +19,12 @@ from sqlalchemy import func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from auth import key_pairs, key_rotation
-from auth.encryption import DecryptionError, SecretBox
 from auth.key_rotation import RotationUnderWayError
 from auth.models import SigningKey
 from auth.settings import AuthSettings
 from auth.signing_keys import SigningKeys
 from service_platform.database import Database
+from service_platform.encryption import DecryptionError, SecretBox
 from service_platform.identity import KeysUnavailable
 from service_platform.resources import HealthCheckError, StartError
 

@@ -39,6 +39,8 @@ SECTIONS: Final = {
     "log_level": "Logs and traces",
     "host": "Server",
     "events_batch_size": "Events between services",
+    "jobs_in_service": "Jobs",
+    "webhooks_allow_private": "Webhooks",
 }
 """Headings, by the setting each stands before."""
 

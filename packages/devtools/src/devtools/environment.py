@@ -60,6 +60,7 @@ def environment_of(
         "AUTH_URL": issuer,
         "DRAIN_DELAY_SECONDS": "0",
         "SHUTDOWN_TIMEOUT_SECONDS": "3",
+        "WEBHOOKS_ALLOW_PRIVATE": "true",
     }
     return {
         **defaults,

@@ -11,12 +11,12 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from joserfc.jwk import ECKey, RSAKey
 
-from auth.encryption import SecretBox
 from auth.settings import AuthSettings
+from service_platform.encryption import SecretBox
 from service_platform.identity.jwk_set import VerificationKey
 
 RSA_BITS: Final = 2_048
-PURPOSE: Final = "signing-key"
+PURPOSE: Final = "auth/signing-key"
 _PUBLIC_MEMBERS: Final = ("kty", "crv", "x", "y", "n", "e")
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
 
-from auth.encryption import derived_key
+from service_platform.encryption import derived_key
 
 PREFIX: Final = "rt_"
 """Lets people and secret scanners see what it is."""
@@ -41,7 +41,7 @@ class RefreshTokens:
     """
 
     def __init__(self, secret_keys: Sequence[str]) -> None:
-        self._keys = [derived_key(secret, "refresh-token") for secret in secret_keys]
+        self._keys = [derived_key(secret, "auth/refresh-token") for secret in secret_keys]
 
     def make(self, session_id: UUID, counter: int, secret: bytes) -> str:
         """Make the token with this number of a session.

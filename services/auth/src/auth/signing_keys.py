@@ -15,11 +15,11 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from auth import key_pairs, key_rotation, repository
-from auth.encryption import DecryptionError
 from auth.repository import KeyRow
 from auth.settings import AuthSettings
 from service_platform.background import TaskSupervisor, is_outage
 from service_platform.database import Database
+from service_platform.encryption import DecryptionError
 from service_platform.identity import KeysUnavailable
 from service_platform.identity.jwk_set import VerificationKey
 from service_platform.logging import get_logger

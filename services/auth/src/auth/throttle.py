@@ -23,7 +23,7 @@ from prometheus_client import Counter
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from auth.encryption import derived_key
+from service_platform.encryption import derived_key
 from service_platform.logging import get_logger
 
 WINDOW_SECONDS: Final = 900
@@ -200,7 +200,7 @@ class LoginThrottle:
         clock: Callable[[], float] = time.time,
         sleep: Callable[[float], Any] = asyncio.sleep,
     ) -> None:
-        self._key = derived_key(secret_keys[0], "login-throttle")
+        self._key = derived_key(secret_keys[0], "auth/login-throttle")
         self._local = MemoryStore(clock)
         self._shared = RedisStore(client) if client is not None else None
         self._clock = clock

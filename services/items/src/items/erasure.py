@@ -11,11 +11,13 @@ from typing import Final
 from prometheus_client import Counter
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from items import repository
+from items import export_repository, repository
 from items.settings import ItemsSettings
 from service_platform.background import TaskSupervisor
 from service_platform.database import Database
 from service_platform.idempotency import forget_keys
+from service_platform.jobs import forget_jobs
+from service_platform.webhooks import forget_webhooks
 
 BATCH: Final = 1_000
 POLL_SECONDS: Final = 1.0
@@ -78,6 +80,10 @@ class Erasure:
             erased.inc(deleted)
             if deleted == BATCH:
                 return True
+        if not await forget_webhooks(session, account_id, BATCH):
+            return True
+        await export_repository.delete_exports(session, account_id)
+        await forget_jobs(session, account_id)
         await forget_keys(session, account_id)
         await repository.finish_erasure(session, account_id, self._settled)
         return True

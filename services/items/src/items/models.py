@@ -1,10 +1,20 @@
-"""Tables of items: items, closed accounts, idempotency keys."""
+"""Tables of items: items, exports, closed accounts, and those of the platform."""
 
 import uuid
 from datetime import datetime
 from decimal import Decimal
 
-from sqlalchemy import CheckConstraint, Computed, Index, Numeric, func, text
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    Computed,
+    ForeignKey,
+    Index,
+    LargeBinary,
+    Numeric,
+    func,
+    text,
+)
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from service_platform.database import (
@@ -17,6 +27,8 @@ from service_platform.database import (
 from service_platform.database.search import tsvector_of
 from service_platform.events.models import InboxSubjectTable, InboxTable
 from service_platform.idempotency import idempotency_table
+from service_platform.jobs import job_tables
+from service_platform.webhooks import webhook_tables
 
 
 class Base(DeclarativeBase):
@@ -57,6 +69,43 @@ class Item(Identified, Timestamped, Versioned, Base):
     )
 
 
+class Export(Identified, Base):
+    """A file with all items of an account, which a job writes in chunks.
+
+    The position is that of the last item in it: an attempt that was interrupted goes on there.
+    """
+
+    __tablename__ = "exports"
+
+    owner_id: Mapped[uuid.UUID]
+    format: Mapped[str]
+    chunks: Mapped[int] = mapped_column(server_default=text("0"))
+    items: Mapped[int] = mapped_column(server_default=text("0"))
+    size: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
+    position_created_at: Mapped[datetime | None]
+    position_id: Mapped[uuid.UUID | None]
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    finished_at: Mapped[datetime | None]
+    expires_at: Mapped[datetime]
+
+    __table_args__ = (
+        Index(None, "owner_id", "id"),
+        Index(None, "expires_at"),
+    )
+
+
+class ExportChunk(Base):
+    """A part of an export's file."""
+
+    __tablename__ = "export_chunks"
+
+    export_id: Mapped[uuid.UUID] = mapped_column(
+        ForeignKey("exports.id", ondelete="CASCADE"), primary_key=True
+    )
+    number: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    data: Mapped[bytes] = mapped_column(LargeBinary)
+
+
 class ClosedAccount(Base):
     """A closed account: a token that has not expired yet must not create items for it."""
 
@@ -87,3 +136,5 @@ class InboxSubject(InboxSubjectTable, Base):
 
 
 idempotency_keys = idempotency_table(Base.metadata)
+job_tables(Base.metadata)
+webhook_tables(Base.metadata)

@@ -148,6 +148,12 @@ async def add_closed_account(session: AsyncSession, account_id: UUID) -> None:
     )
 
 
+async def is_closed(session: AsyncSession, account_id: UUID) -> bool:
+    """Return whether an account is closed."""
+    found = select(exists().where(ClosedAccount.account_id == account_id))
+    return bool(await session.scalar(found))
+
+
 async def account_to_erase(session: AsyncSession) -> UUID | None:
     """Return the closed account that has waited longest for erasure, locked.
 

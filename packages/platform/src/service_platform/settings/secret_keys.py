@@ -1,4 +1,4 @@
-"""Settings of the secret key that signs cursors and encrypts signing keys."""
+"""Settings of the secret key that signs cursors and encrypts what is secret in the database."""
 
 from pydantic import Field, SecretStr, ValidationInfo, field_validator
 
@@ -14,7 +14,7 @@ class SecretKeySettings(ServiceSettings):
 
     secret_key: SecretStr = Field(
         SecretStr(DEVELOPMENT_SECRET_KEY),
-        description="Signs cursors; in auth also encrypts signing keys. 32 characters or more.",
+        description="Signs cursors, encrypts secrets in the database. 32 characters or more.",
     )
     secret_key_fallbacks: SecretList = Field(
         default_factory=list, description="Earlier SECRET_KEYs, still accepted, comma-separated."

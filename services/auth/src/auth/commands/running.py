@@ -16,10 +16,10 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from auth import email_addresses, repository
 from auth.broadcast import Broadcast
 from auth.clients import ClientError
-from auth.encryption import DecryptionError
 from auth.key_rotation import RotationUnderWayError
 from auth.settings import AuthSettings
 from service_platform.database import Database
+from service_platform.encryption import DecryptionError
 from service_platform.errors.database import database_problem
 from service_platform.logging import configure_logging
 from service_platform.redis_client import RedisClient

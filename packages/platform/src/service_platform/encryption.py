@@ -58,5 +58,13 @@ class SecretBox:
 
 
 def derived_key(secret: str, purpose: str) -> bytes:
-    """Derive a 256-bit key for one purpose (HKDF, RFC 5869)."""
-    return HKDF(SHA256(), 32, salt=None, info=f"auth/{purpose}".encode()).derive(secret.encode())
+    """Derive a 256-bit key for one purpose (HKDF, RFC 5869).
+
+    Args:
+        secret: one of `settings.secret_keys`.
+        purpose: such as `auth/refresh-token`: service or part of the platform, and what for.
+    """
+    return HKDF(SHA256(), 32, salt=None, info=purpose.encode()).derive(secret.encode())
+
+
+__all__ = ["DecryptionError", "SecretBox", "derived_key"]
