@@ -29,8 +29,11 @@ import pytest
 from devtools.image import build, docker_command, service_names
 from devtools.manifests import K8S, Rendered, render
 from devtools.workspace import workspace
+from service_testing.declarations import declarations
 
 SERVICES = tuple(service_names())
+WORKERS = tuple(f"{each.name}-worker" for each in declarations() if each.worker)
+WORKLOADS = (*SERVICES, *WORKERS)
 BUILD_NETWORK = "host" if sys.platform == "linux" else "default"
 """On a developer's machine the build then has its resolver and its way to the package index."""
 

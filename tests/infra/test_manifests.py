@@ -11,19 +11,16 @@ from typing import Any
 
 import pytest
 import yaml  # type: ignore[import-untyped]
+from tests.infra.conftest import SERVICES, WORKLOADS
 
 from devtools import manifests
 from devtools.derived.files import own_problems
-from devtools.image import service_names
 from devtools.manifests import ALWAYS, CHOICES, K8S, Rendered, render
 from devtools.project import ROOT
 from devtools.workspace import workspace
 from service_testing.declarations import declarations
 
-SERVICES = tuple(service_names())
 DECLARED = {each.name: each for each in declarations()}
-WORKERS = tuple(f"{name}-worker" for name in SERVICES if DECLARED[name].worker)
-WORKLOADS = (*SERVICES, *WORKERS)
 OVERLAYS = ("dev", "tilt", "production")
 Document = dict[str, Any]
 
@@ -133,7 +130,8 @@ def test_objects_bear_the_name_of_the_workspace(overlay: Rendered) -> None:
     declared = workspace().namespace if production else workspace().dev_namespace
     assert namespace["metadata"]["name"] == declared
     for name, pod in service_pods(overlay):
-        image = workspace().published_image(name) if production else workspace().image(name)
+        service = name.removesuffix("-worker")
+        image = workspace().published_image(service) if production else workspace().image(service)
         assert all(each["image"].startswith((f"{image}:", f"{image}@")) for each in containers(pod))
     labels = [template["metadata"]["labels"] for _, template in pods(overlay)]
     parts = {each.get("app.kubernetes.io/part-of", workspace().name) for each in labels}

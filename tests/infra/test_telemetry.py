@@ -9,14 +9,20 @@ from typing import Any
 
 import pytest
 import yaml  # type: ignore[import-untyped]
-from tests.infra.conftest import Objects, environment_of, files_of, objects_of, overlay
+from tests.infra.conftest import (
+    SERVICES,
+    WORKLOADS,
+    Objects,
+    environment_of,
+    files_of,
+    objects_of,
+    overlay,
+)
 
 from devtools import manifests
-from devtools.image import service_names
 from devtools.manifests import K8S, Rendered, render
 from devtools.workspace import workspace
 
-SERVICES = tuple(service_names())
 OVERLAYS = ("dev", "tilt", "production")
 Document = dict[str, Any]
 
@@ -103,8 +109,8 @@ def test_it_goes_with_the_other_components(tmp_path: Path, others: tuple[str, ..
 def test_without_it_no_service_is_told_to_export(tmp_path: Path) -> None:
     others = ("availability", "monitoring", "network-policies")
     objects = objects_of(combined(tmp_path, *others, *manifests.ALWAYS))
-    assert {name for kind, name in objects if kind == "Deployment"} == set(SERVICES)
-    for service in SERVICES:
+    assert {name for kind, name in objects if kind == "Deployment"} == set(WORKLOADS)
+    for service in WORKLOADS:
         container = container_of(objects, service)
         assert not [name for name in environment_of(objects, container) if "OTEL" in name]
         assert "env" not in container
@@ -113,7 +119,7 @@ def test_without_it_no_service_is_told_to_export(tmp_path: Path) -> None:
 # --- what the services are told -------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("service", SERVICES)
+@pytest.mark.parametrize("service", WORKLOADS)
 def test_a_service_exports_to_the_collector(objects: Objects, service: str) -> None:
     variables = environment_of(objects, container_of(objects, service))
     assert variables["OTEL_EXPORTER_OTLP_ENDPOINT"] == "http://otel-collector:4318"
@@ -130,7 +136,7 @@ def test_a_service_exports_to_the_collector(objects: Objects, service: str) -> N
     assert listening["containerPort"] == 4318
 
 
-@pytest.mark.parametrize("service", SERVICES)
+@pytest.mark.parametrize("service", WORKLOADS)
 def test_a_migration_exports_nothing(objects: Objects, service: str) -> None:
     for container in pod_of(objects, service)["initContainers"]:
         assert not [name for name in environment_of(objects, container) if "OTEL" in name]
@@ -170,7 +176,7 @@ def test_the_sdk_understands_the_variables(name: str, sampler: str) -> None:
 def test_what_jaeger_does_not_take_is_not_exported(objects: Objects, rendered: Rendered) -> None:
     """And what Prometheus scrapes is not exported a second time."""
     assert "metrics" not in JAEGER_TAKES
-    for service in SERVICES:
+    for service in WORKLOADS:
         variables = environment_of(objects, container_of(objects, service))
         assert variables["OTEL_METRICS_EXPORTER"] == "none"
 
