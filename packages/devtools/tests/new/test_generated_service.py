@@ -21,7 +21,7 @@ LINES = ["product:str", "quantity:int", "tags:list[str]"]
 FURTHER = {
     "flags": ["ready:bool"],
     "plans": ["due:date?", "sent_at:datetime?", "other_id:UUID?", "ready:bool?", "mood:good|bad?"],
-    "sums": ["amount:int", "share:int?", "price:Decimal?"],
+    "figures": ["amount:int", "share:int?", "price:Decimal?"],
     "moments": ["at_noon:datetime", "due:date", "customer_id:UUID", "tags:list[str]"],
     "notes": ["body:text", "remark:str?"],
 }
