@@ -6,7 +6,9 @@ only measures the queue. A job whose worker died is begun again when its lease h
 """
 
 import asyncio
+import contextlib
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, Final
 from uuid import UUID
 
@@ -78,6 +80,7 @@ class JobWorker:
         self._unlimited = [each for each in jobs.by_name if each not in self._limited]
         self._running: dict[asyncio.Task[None], ClaimedJob] = {}
         self._wake = asyncio.Event()
+        self._claiming = asyncio.Lock()
         self._is_draining = False
         self._unknown: set[str] = set()
         self._measured: set[tuple[Any, str]] = set()
@@ -104,6 +107,9 @@ class JobWorker:
             seconds: for the running jobs.
         """
         self._is_draining = True
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds), self._claiming:
+                pass  # what is being claimed in this moment is running then
         if self._running:
             await asyncio.wait(list(self._running), timeout=seconds)
         unfinished = [(each.id, each.attempt) for each in self._running.values()]
@@ -142,9 +148,10 @@ class JobWorker:
                 await self._wake.wait()
                 continue
             free = self._settings.jobs_concurrency - len(self._running)
-            claimed = await self._claim(free)
-            for each in claimed:
-                self._begin(each)
+            async with self._claiming:
+                claimed = await self._claim(free)
+                for each in claimed:
+                    self._begin(each)
             if len(claimed) < free:
                 await self._wait(self._settings.jobs_poll_seconds)
             else:
@@ -162,11 +169,9 @@ class JobWorker:
             await asyncio.sleep(GATHER_SECONDS)
 
     async def _wait(self, seconds: float) -> None:
-        try:
+        with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._wake.wait()
-        except TimeoutError:
-            pass
 
     async def _claim(self, limit: int) -> list[ClaimedJob]:
         lease = self._settings.jobs_lease_seconds
@@ -174,11 +179,14 @@ class JobWorker:
         for name, concurrency in self._limited.items():
             room = limit - len(claimed)
             if room:
-                claimed += await self.database.run(
-                    lambda session, name=name, concurrency=concurrency, room=room: (  # type: ignore[misc]
-                        store.claim_limited(session, name, concurrency, room, lease)
-                    )
+                claim = partial(
+                    store.claim_limited,
+                    name=name,
+                    concurrency=concurrency,
+                    limit=room,
+                    lease=lease,
                 )
+                claimed += await self.database.run(claim)
         room = limit - len(claimed)
         if room and self._unlimited:
             async with self._autocommit() as session:  # one round trip instead of three
@@ -219,7 +227,6 @@ class JobWorker:
         for task, claimed in running.items():
             if claimed.id not in kept and not task.done():
                 log.warning("job_lost", job=claimed.name, job_id=str(claimed.id))
-                metrics.attempts.labels(claimed.name, "lost").inc()
                 task.cancel()
 
     async def _reap(self) -> None:
