@@ -9,9 +9,10 @@ import asyncio
 import contextlib
 from collections.abc import Sequence
 from functools import partial
-from typing import Any, Final
+from typing import Final
 from uuid import UUID
 
+from prometheus_client import Gauge
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
@@ -36,6 +37,14 @@ STOP_SECONDS: Final = 3.0
 """For running jobs when the service stops; the resource as a whole has five seconds."""
 GIVE_BACK_SECONDS: Final = 1.0
 GATHER_SECONDS: Final = 0.005
+
+GAUGES: Final = (
+    metrics.queued,
+    metrics.oldest_seconds,
+    metrics.delayed,
+    metrics.running,
+    metrics.dead_letters,
+)
 
 log = get_logger("service_platform.jobs")
 
@@ -83,7 +92,8 @@ class JobWorker:
         self._claiming = asyncio.Lock()
         self._is_draining = False
         self._unknown: set[str] = set()
-        self._measured: set[tuple[Any, str]] = set()
+        # At first all of them, so that a name without jobs has gauges of 0.
+        self._measured = {(gauge, name) for gauge in GAUGES for name in jobs.by_name}
         self._tasks = TaskSupervisor("jobs")
 
     async def start(self) -> None:
@@ -249,7 +259,7 @@ class JobWorker:
     async def _update_metrics(self) -> None:
         """Set the gauges of the queue."""
         counts = await self.database.run(store.count)
-        now: set[tuple[Any, str]] = set()
+        now: set[tuple[Gauge, str]] = set()
         for each in counts:
             for gauge, value in _gauges(each):
                 gauge.labels(each.name).set(value)
@@ -288,7 +298,7 @@ class JobWorker:
             await self.database.run(self._schedules.repair)
 
 
-def _gauges(count: JobCount) -> list[tuple[Any, float]]:
+def _gauges(count: JobCount) -> list[tuple[Gauge, float]]:
     """Return the gauges that a count sets."""
     if count.status == "queued":
         return [(metrics.queued, count.number), (metrics.oldest_seconds, count.oldest)]
