@@ -74,7 +74,8 @@ class Attempts:
                 started = time.perf_counter()
                 outcome = await self._outcome(job, claimed, context)
                 metrics.duration_seconds.labels(job.name).observe(time.perf_counter() - started)
-                metrics.attempts.labels(job.name, outcome).inc()
+                if outcome != "lost":  # whoever took it has counted that
+                    metrics.attempts.labels(job.name, outcome).inc()
 
     async def _outcome(self, job: Job[..., Any], claimed: ClaimedJob, context: JobContext) -> str:
         """Run the function and record what came of it."""
