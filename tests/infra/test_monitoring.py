@@ -139,8 +139,8 @@ def test_the_latency_objective_is_a_bucket() -> None:
 def test_the_dashboard_shows_every_kind_of_signal() -> None:
     shown = " ".join(target["expr"] for panel in panels() for target in panel["targets"])
     for metric in (
-        "http_server", "rate_limit", "events_", "jobs_", "identity_", "process_", "python_gc", "event_loop",
-        "http_client", "database_pool", "telemetry_", "otelcol_",
+        "http_server", "rate_limit", "events_", "jobs_", "identity_", "process_", "python_gc",
+        "event_loop", "http_client", "database_pool", "telemetry_", "otelcol_",
     ):  # fmt: skip
         assert metric in shown
     assert len({panel["id"] for panel in panels()}) == len(panels())

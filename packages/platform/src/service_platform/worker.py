@@ -21,6 +21,7 @@ from starlette.websockets import WebSocketClose
 
 from service_platform.app import ServiceApp
 from service_platform.errors import NotFound
+from service_platform.ids import new_id
 from service_platform.jobs.loading import NoJobsError, find_worker
 from service_platform.jobs.worker import JobWorker
 from service_platform.logging import get_logger
@@ -54,7 +55,7 @@ class ProbesOnly:
             await self._app(scope, receive, send)
         elif scope["type"] == "http":
             answer = NotFound("This process runs jobs and serves no requests.").response(
-                base_url=self._app.settings.problem_type_base_url, request_id=""
+                base_url=self._app.settings.problem_type_base_url, request_id=str(new_id())
             )
             await answer(scope, receive, send)
         else:

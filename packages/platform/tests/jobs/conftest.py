@@ -11,6 +11,7 @@ from shop.jobs import metadata
 from service_platform.database import Database
 from service_platform.jobs import Jobs, JobSettings, JobWorker
 from service_platform.jobs import worker as worker_module
+from service_platform.logging import configure_logging
 
 
 @pytest.fixture
@@ -26,7 +27,11 @@ def settings(service_environment: dict[str, str], monkeypatch: pytest.MonkeyPatc
     """Short waits, so that what they separate can be seen in a test."""
     for name in ("METRICS_SECONDS", "CLEANUP_SECONDS", "SCHEDULE_SECONDS"):
         monkeypatch.setattr(worker_module, name, 0.05)
-    return JobSettings(jobs_in_service=True, jobs_poll_seconds=0.1, jobs_lease_seconds=0.5)
+    made = JobSettings(
+        jobs_in_service=True, jobs_poll_seconds=0.1, jobs_lease_seconds=0.5, log_format="json"
+    )
+    configure_logging(made)  # as an application does; structlog's own tracebacks take seconds
+    return made
 
 
 Run = Callable[..., AbstractAsyncContextManager[JobWorker]]

@@ -3,12 +3,14 @@
 from datetime import timedelta
 from typing import Any
 
+import pytest
 from prometheus_client import REGISTRY
 from shop import jobs as shop
 from shop.job_watching import enqueued, until_state
 from shop.watching import until
 
 from service_platform.database import Database
+from service_platform.jobs import store
 
 
 def value(metric: str, /, **labels: str) -> float:
@@ -73,3 +75,14 @@ async def test_attempts_are_counted_by_outcome_and_timed(database: Database, wor
         "durations": 1,
         "delays": 3,
     }
+
+
+async def test_ever_so_many_delayed_jobs_hide_no_queued_one(
+    database: Database, worker: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store, "MAX_COUNTED", 2)
+    for _ in range(5):
+        await enqueued(database, shop.note.with_options(delay=timedelta(hours=1)), number=1)
+    await enqueued(database, shop.note.with_options(priority=-1), number=1)
+    async with worker(jobs_in_service=False):
+        await until_gauges("note", queued=1, delayed=2)

@@ -118,6 +118,7 @@ async def test_request_trace_and_locale_travel_with_the_job_and_with_those_it_en
             while len(seen) < 2:  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
     for origin, context in seen:
+        assert context is not None
         assert origin.request_id == context.request_id == "of-the-request"
         assert context.trace_id == "a" * 32
         assert origin.locale == "de-CH, de;q=0.9"

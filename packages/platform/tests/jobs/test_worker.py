@@ -12,7 +12,7 @@ from shop.watching import rows, until
 from sqlalchemy import text
 
 from service_platform.database import Database
-from service_platform.jobs import Jobs, JobSettings, JobWorker
+from service_platform.jobs import Jobs, JobSettings, JobWorker, store
 from service_platform.jobs import worker as worker_module
 from service_platform.resources import HealthCheckError
 from service_testing.databases import TestDatabases
@@ -86,6 +86,15 @@ async def test_a_problem_of_the_request_is_not_tried_again(database: Database, w
     assert await column(database, job, "attempt") == 1
     problem = await column(database, job, "problem")
     assert (problem["status"], problem["detail"]) == (409, "The shop is closed.")
+
+
+async def test_a_job_that_loses_its_connection_each_time_comes_to_an_end(
+    database: Database, worker: Any
+) -> None:
+    job = await enqueued(database, shop.lose_connection)
+    async with worker():
+        await until_state(database, job, "failed")
+    assert await column(database, job, "failures") == 2
 
 
 async def test_an_attempt_has_a_time_limit(database: Database, worker: Any) -> None:
@@ -256,6 +265,30 @@ async def test_a_worker_that_drains_begins_nothing(database: Database, worker: A
         job = await enqueued(database, shop.note, number=1)
         await asyncio.sleep(0.3)
     assert await column(database, job) == "queued"
+
+
+async def test_what_is_claimed_while_the_drain_begins_is_run_or_given_back(
+    database: Database, worker: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    claimed, go_on = asyncio.Event(), asyncio.Event()
+    claim = store.claim
+
+    async def slow_claim(*arguments: Any) -> list[store.ClaimedJob]:
+        found = await claim(*arguments)
+        if found:
+            claimed.set()
+            await go_on.wait()
+        return found
+
+    monkeypatch.setattr(store, "claim", slow_claim)
+    job = await enqueued(database, shop.note, number=1)
+    async with worker(jobs_lease_seconds=60) as draining:
+        await claimed.wait()
+        end = asyncio.create_task(draining.drain(5))
+        await asyncio.sleep(0.05)
+        go_on.set()
+        await end
+        assert await column(database, job) == "succeeded"
 
 
 async def test_a_job_nobody_knows_waits_and_is_reported(

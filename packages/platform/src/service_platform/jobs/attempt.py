@@ -6,8 +6,8 @@ where the attempt is no longer the current one: then all of the transaction is r
 
 import asyncio
 import time
-from collections.abc import Sequence
-from typing import Any, Final
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Final, TypeVar
 
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from service_platform.database import Database
 from service_platform.errors import InternalError, Problem, ServiceUnavailable
-from service_platform.errors.database import database_problem
+from service_platform.errors.database import database_problem, is_retryable
 from service_platform.jobs import metrics, store
 from service_platform.jobs.context import JobContext, Origin, as_work_of
 from service_platform.jobs.job import Job
@@ -25,6 +25,8 @@ from service_platform.jobs.store import ClaimedJob
 from service_platform.logging import current_ids, get_logger
 from service_platform.resources import Resource
 from service_platform.telemetry.job_spans import job_span
+
+T = TypeVar("T")
 
 OUTAGE_RETRY_SECONDS: Final = 0.5
 
@@ -72,7 +74,8 @@ class Attempts:
                 started = time.perf_counter()
                 outcome = await self._outcome(job, claimed, context)
                 metrics.duration_seconds.labels(job.name).observe(time.perf_counter() - started)
-                metrics.attempts.labels(job.name, outcome).inc()
+                if outcome != "lost":  # whoever took it has counted that
+                    metrics.attempts.labels(job.name, outcome).inc()
 
     async def _outcome(self, job: Job[..., Any], claimed: ClaimedJob, context: JobContext) -> str:
         """Run the function and record what came of it."""
@@ -108,9 +111,7 @@ class Attempts:
 
     async def _failed(self, job: Job[..., Any], claimed: ClaimedJob, error: Exception) -> str:
         """Record a failure, or give the job back where the database was away."""
-        if isinstance(error, SQLAlchemyError) and isinstance(
-            database_problem(error), ServiceUnavailable
-        ):
+        if isinstance(error, SQLAlchemyError) and await self._is_outage(error):
             log.warning("job_given_back", error=type(error).__name__)
             await self._when_available(self._give_back, claimed)
             return "given_back"
@@ -139,10 +140,27 @@ class Attempts:
             log.warning("job_failed", failures=claimed.failures + 1, exc_info=error)
         return "failed"
 
+    async def _is_outage(self, error: SQLAlchemyError) -> bool:
+        """Return whether the database is the cause of a failure, rather than the job.
+
+        A connection may also be lost because the job left its transaction idle for too long.
+        """
+        if not isinstance(database_problem(error), ServiceUnavailable):
+            return False
+        if is_retryable(error):
+            return True
+        try:
+            await self._database.run(store.probe, attempts=1)
+        except (SQLAlchemyError, OSError):
+            return True
+        return False
+
     async def _give_back(self, session: AsyncSession, claimed: ClaimedJob) -> None:
         await store.give_back(session, [(claimed.id, claimed.attempt)], OUTAGE_RETRY_SECONDS)
 
-    async def _when_available(self, work: Any, claimed: ClaimedJob) -> Any:
+    async def _when_available(
+        self, work: Callable[[AsyncSession, ClaimedJob], Awaitable[T]], claimed: ClaimedJob
+    ) -> T:
         """Do the work in a transaction of its own, waiting while the database is away."""
         while True:
             try:

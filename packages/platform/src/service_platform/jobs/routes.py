@@ -73,12 +73,12 @@ class JobNotFound(Problem):
 class JobRead(BaseModel):
     """A job, as the account that caused it may see it."""
 
-    id: UUID
+    id: UUID = Field(description="Identifies the job.")
     name: str = Field(description="What is done.", examples=["export_items"])
     state: JobState = Field(description="`succeeded` and `failed` are final.")
-    progress: float | None = Field(description="How much is done.", ge=0, le=1)
-    created_at: datetime
-    finished_at: datetime | None
+    progress: float | None = Field(description="How much is done, where that is known.", ge=0, le=1)
+    created_at: datetime = Field(description="When it was enqueued.")
+    finished_at: datetime | None = Field(description="When it succeeded, or failed for good.")
     result: Any = Field(description="What it returned, once it has succeeded.")
     problem: ProblemDetail | None = Field(description="Why it failed, once it has.")
 
@@ -86,15 +86,15 @@ class JobRead(BaseModel):
 class JobEntry(BaseModel):
     """A job, as an administrator sees it."""
 
-    id: UUID
-    name: str
-    state: JobState
+    id: UUID = Field(description="Identifies the job.")
+    name: str = Field(description="What is done.", examples=["export_items"])
+    state: JobState = Field(description="`succeeded` and `failed` are final.")
     attempt: int = Field(description="How often it was begun.")
     failures: int = Field(description="How many attempts failed.")
     error: str | None = Field(description="Kind of the last failure.")
-    created_at: datetime
+    created_at: datetime = Field(description="When it was enqueued.")
     run_at: datetime = Field(description="When it may begin.")
-    finished_at: datetime | None
+    finished_at: datetime | None = Field(description="When it succeeded, or failed for good.")
 
 
 def accepted(request: Request, job_id: UUID) -> Response:

@@ -24,7 +24,7 @@ LONGEST_RETRY_SECONDS: Final = 3_600
 LONGEST_LEASE_SECONDS: Final = 3_660
 """A lease that ends later was given before the database's clock was set back."""
 REAPED_AT_ONCE: Final = 100
-MAX_COUNTED: Final = 100_000
+MAX_COUNTED: Final = 10_000
 """The jobs of each state are counted up to here, so that counting stays cheap."""
 
 _INSERT: Final = text(
@@ -45,12 +45,28 @@ _UNFINISHED: Final = text(
     WHERE name = :name AND unique_key = :unique_key AND state IN ('queued', 'running')
     """
 )
+# Of each priority, greatest first, the jobs whose time has come are the beginning of a range of the
+# index: however many wait for later, none of them is looked at.
+_PRIORITIES: Final = """
+    WITH RECURSIVE priorities AS (
+        (SELECT priority FROM jobs WHERE state = 'queued' ORDER BY priority DESC LIMIT 1)
+        UNION ALL
+        SELECT (SELECT priority FROM jobs
+                WHERE state = 'queued' AND priority < greater.priority
+                ORDER BY priority DESC LIMIT 1)
+        FROM priorities AS greater WHERE greater.priority IS NOT NULL
+    )
+"""
 _CLAIM: Final = text(
-    """
-    WITH due AS (
-        SELECT id FROM jobs
-        WHERE state = 'queued' AND run_at <= clock_timestamp() AND name = ANY (:names)
-        ORDER BY priority DESC, run_at, id LIMIT :limit FOR UPDATE SKIP LOCKED
+    f"""
+    {_PRIORITIES}, due AS MATERIALIZED (
+        SELECT due_of_priority.id FROM priorities CROSS JOIN LATERAL (
+            SELECT id FROM jobs
+            WHERE state = 'queued' AND priority = priorities.priority AND run_at <= now()
+              AND name = ANY (:names)
+            ORDER BY run_at, id LIMIT :limit FOR UPDATE SKIP LOCKED
+        ) AS due_of_priority
+        LIMIT :limit
     )
     UPDATE jobs SET
         state = 'running', attempt = attempt + 1, started_at = clock_timestamp(),
@@ -58,7 +74,7 @@ _CLAIM: Final = text(
     FROM due WHERE jobs.id = due.id
     RETURNING jobs.id, name, arguments::text AS arguments, attempt, failures, account, origin,
               tick, extract(epoch FROM clock_timestamp() - run_at)::float8 AS delay
-    """
+    """  # noqa: S608 - our own text
 )
 _LOCK_NAME: Final = text("SELECT pg_try_advisory_xact_lock(:space, hashtext(:name))")
 _RUNNING_OF_NAME: Final = text("SELECT count(*) FROM jobs WHERE state = 'running' AND name = :name")
@@ -141,21 +157,33 @@ _DELETE_FINISHED: Final = text(
     """
 )
 _COUNT: Final = text(
-    """
+    f"""
+    {_PRIORITIES}
     SELECT name, status, count(*) AS number,
            coalesce(extract(epoch FROM clock_timestamp() - min(since)), 0)::float8 AS oldest
     FROM (
-        (SELECT name, since, CASE WHEN since > clock_timestamp() THEN 'delayed' ELSE 'queued' END
-                AS status
-         FROM (SELECT name, run_at AS since FROM jobs WHERE state = 'queued' LIMIT :limit) AS q)
+        (SELECT job.name, job.run_at AS since, 'queued' AS status
+         FROM priorities CROSS JOIN LATERAL (
+            SELECT name, run_at FROM jobs
+            WHERE state = 'queued' AND priority = priorities.priority AND run_at <= now()
+            ORDER BY run_at LIMIT :limit
+         ) AS job LIMIT :limit)
+        UNION ALL
+        (SELECT job.name, job.run_at, 'delayed'
+         FROM priorities CROSS JOIN LATERAL (
+            SELECT name, run_at FROM jobs
+            WHERE state = 'queued' AND priority = priorities.priority AND run_at > now()
+            LIMIT :limit
+         ) AS job LIMIT :limit)
         UNION ALL
         (SELECT name, started_at, 'running' FROM jobs WHERE state = 'running' LIMIT :limit)
         UNION ALL
         (SELECT name, finished_at, 'failed' FROM jobs WHERE state = 'failed' LIMIT :limit)
     ) AS counted
     GROUP BY name, status ORDER BY name, status
-    """
+    """  # noqa: S608 - our own text
 )
+_PROBE: Final = text("SELECT 1 FROM jobs LIMIT 1")
 _FORGET: Final = text(
     "DELETE FROM jobs WHERE account = :account AND state IN ('succeeded', 'failed')"
 )
@@ -371,6 +399,15 @@ async def delete_finished(session: AsyncSession, state: str, seconds: float, lim
     return len((await session.execute(_DELETE_FINISHED, parameters)).all())
 
 
+async def probe(session: AsyncSession) -> None:
+    """Check that the database answers.
+
+    Raises:
+        SQLAlchemyError: when it does not.
+    """
+    await session.execute(_PROBE)
+
+
 async def count(session: AsyncSession) -> list[JobCount]:
     """Count the jobs by name and state."""
     rows = await session.execute(_COUNT, {"limit": MAX_COUNTED})
@@ -398,6 +435,7 @@ __all__ = [
     "forget_jobs",
     "give_back",
     "insert",
+    "probe",
     "reap",
     "renew",
     "set_progress",

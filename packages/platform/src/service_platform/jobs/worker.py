@@ -6,10 +6,13 @@ only measures the queue. A job whose worker died is begun again when its lease h
 """
 
 import asyncio
+import contextlib
 from collections.abc import Sequence
-from typing import Any, Final
+from functools import partial
+from typing import Final
 from uuid import UUID
 
+from prometheus_client import Gauge
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
@@ -34,6 +37,14 @@ STOP_SECONDS: Final = 3.0
 """For running jobs when the service stops; the resource as a whole has five seconds."""
 GIVE_BACK_SECONDS: Final = 1.0
 GATHER_SECONDS: Final = 0.005
+
+GAUGES: Final = (
+    metrics.queued,
+    metrics.oldest_seconds,
+    metrics.delayed,
+    metrics.running,
+    metrics.dead_letters,
+)
 
 log = get_logger("service_platform.jobs")
 
@@ -78,9 +89,11 @@ class JobWorker:
         self._unlimited = [each for each in jobs.by_name if each not in self._limited]
         self._running: dict[asyncio.Task[None], ClaimedJob] = {}
         self._wake = asyncio.Event()
+        self._claiming = asyncio.Lock()
         self._is_draining = False
         self._unknown: set[str] = set()
-        self._measured: set[tuple[Any, str]] = set()
+        # At first all of them, so that a name without jobs has gauges of 0.
+        self._measured = {(gauge, name) for gauge in GAUGES for name in jobs.by_name}
         self._tasks = TaskSupervisor("jobs")
 
     async def start(self) -> None:
@@ -104,6 +117,9 @@ class JobWorker:
             seconds: for the running jobs.
         """
         self._is_draining = True
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds), self._claiming:
+                pass  # what is being claimed in this moment is running then
         if self._running:
             await asyncio.wait(list(self._running), timeout=seconds)
         unfinished = [(each.id, each.attempt) for each in self._running.values()]
@@ -142,9 +158,10 @@ class JobWorker:
                 await self._wake.wait()
                 continue
             free = self._settings.jobs_concurrency - len(self._running)
-            claimed = await self._claim(free)
-            for each in claimed:
-                self._begin(each)
+            async with self._claiming:
+                claimed = await self._claim(free)
+                for each in claimed:
+                    self._begin(each)
             if len(claimed) < free:
                 await self._wait(self._settings.jobs_poll_seconds)
             else:
@@ -162,11 +179,9 @@ class JobWorker:
             await asyncio.sleep(GATHER_SECONDS)
 
     async def _wait(self, seconds: float) -> None:
-        try:
+        with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._wake.wait()
-        except TimeoutError:
-            pass
 
     async def _claim(self, limit: int) -> list[ClaimedJob]:
         lease = self._settings.jobs_lease_seconds
@@ -174,11 +189,14 @@ class JobWorker:
         for name, concurrency in self._limited.items():
             room = limit - len(claimed)
             if room:
-                claimed += await self.database.run(
-                    lambda session, name=name, concurrency=concurrency, room=room: (  # type: ignore[misc]
-                        store.claim_limited(session, name, concurrency, room, lease)
-                    )
+                claim = partial(
+                    store.claim_limited,
+                    name=name,
+                    concurrency=concurrency,
+                    limit=room,
+                    lease=lease,
                 )
+                claimed += await self.database.run(claim)
         room = limit - len(claimed)
         if room and self._unlimited:
             async with self._autocommit() as session:  # one round trip instead of three
@@ -219,7 +237,6 @@ class JobWorker:
         for task, claimed in running.items():
             if claimed.id not in kept and not task.done():
                 log.warning("job_lost", job=claimed.name, job_id=str(claimed.id))
-                metrics.attempts.labels(claimed.name, "lost").inc()
                 task.cancel()
 
     async def _reap(self) -> None:
@@ -229,6 +246,7 @@ class JobWorker:
             lambda session: store.reap(session, limits, ATTEMPTS)
         ):
             log.warning("job_worker_gone", job=name, job_id=str(job_id), state=state)
+            metrics.attempts.labels(name, "lost").inc()
             self._wake.set()
 
     async def _tick(self) -> None:
@@ -241,7 +259,7 @@ class JobWorker:
     async def _update_metrics(self) -> None:
         """Set the gauges of the queue."""
         counts = await self.database.run(store.count)
-        now: set[tuple[Any, str]] = set()
+        now: set[tuple[Gauge, str]] = set()
         for each in counts:
             for gauge, value in _gauges(each):
                 gauge.labels(each.name).set(value)
@@ -280,7 +298,7 @@ class JobWorker:
             await self.database.run(self._schedules.repair)
 
 
-def _gauges(count: JobCount) -> list[tuple[Any, float]]:
+def _gauges(count: JobCount) -> list[tuple[Gauge, float]]:
     """Return the gauges that a count sets."""
     if count.status == "queued":
         return [(metrics.queued, count.number), (metrics.oldest_seconds, count.oldest)]

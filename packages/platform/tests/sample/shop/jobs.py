@@ -47,6 +47,7 @@ async def note(context: JobContext, number: int, what: str = "noted") -> int:
 async def note_once(context: JobContext, number: int) -> None:
     """Has its effect in its transaction, and as many attempts as usual."""
     await write(context.session, number, "inside")
+    await asyncio.sleep(0.03)
 
 
 @jobs.job()
@@ -57,6 +58,7 @@ async def tell_outside(context: JobContext, number: int) -> None:
         await write(session, number, "outside")
 
     await context.database.run(outside)
+    await asyncio.sleep(0.03)
     await write(context.session, number, "inside")
 
 
@@ -65,6 +67,12 @@ async def fail(context: JobContext, number: int = 0) -> None:
     """Fails after its effect, which is then undone."""
     await write(context.session, number, "never")
     raise ValueError("a secret value")
+
+
+@jobs.job(retry_seconds=0.05, attempts=2)
+async def lose_connection(context: JobContext) -> None:
+    """Loses its connection each time, by its own fault."""
+    await context.session.execute(text("SELECT pg_terminate_backend(pg_backend_pid())"))
 
 
 @jobs.job(attempts=3)
