@@ -56,6 +56,7 @@ class WebhookReceiver:
     most_at_once: int = 0
     open: asyncio.Event = field(default_factory=asyncio.Event)
     _now: int = 0
+    _connections: set[asyncio.StreamWriter] = field(default_factory=set)
 
     async def until(self, number: int) -> list[ReceivedRequest]:
         """Wait for so many requests; returns all it got.
@@ -70,10 +71,20 @@ class WebhookReceiver:
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Serve a connection."""
+        self._connections.add(writer)
         with suppress(ConnectionError, asyncio.IncompleteReadError):
             while head := await reader.readuntil(b"\r\n\r\n"):
                 await self._answer(head.decode("latin-1"), reader, writer)
+        self._connections.discard(writer)
         writer.close()
+
+    async def end(self) -> None:
+        """Answer what waits and close every connection."""
+        self.open.set()
+        while self._connections:
+            for each in list(self._connections):
+                each.close()
+            await asyncio.sleep(0.01)
 
     async def _answer(
         self, head: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
@@ -112,10 +123,8 @@ async def receiving(*, ssl: SSLContext | None = None) -> AsyncIterator[WebhookRe
     try:
         yield receiver
     finally:
-        receiver.open.set()
         server.close()
-        if hasattr(server, "close_clients"):  # since Python 3.13
-            server.close_clients()
+        await receiver.end()
 
 
 __all__ = ["ReceivedRequest", "WebhookReceiver", "receiving"]
