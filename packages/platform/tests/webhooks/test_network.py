@@ -1,6 +1,7 @@
 """Connections go to the addresses that were checked, and to no private one."""
 
 import asyncio
+import socket
 import ssl
 import threading
 from collections.abc import Iterable
@@ -196,7 +197,7 @@ async def test_names_that_take_for_ever_hold_up_nothing_else(
         open_again.wait()
         return []
 
-    monkeypatch.setattr(network.socket, "getaddrinfo", wait)
+    monkeypatch.setattr(socket, "getaddrinfo", wait)
     lookups = [asyncio.create_task(network.resolve("example.com", 443)) for _ in range(40)]
     try:
         async with asyncio.timeout(5):
