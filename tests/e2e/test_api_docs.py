@@ -83,9 +83,10 @@ def assert_no_complaint(page: Page) -> None:
 
 
 async def assert_all_is_shown(http: AsyncClient, page: Page, url: str, path: str) -> None:
-    """Every operation is on the page, which has asked nobody but the service."""
+    """Every operation and message is on the page, which has asked nobody but the service."""
     document = await document_of(http, url)
-    expected = sum(len(methods) for methods in document["paths"].values())
+    described = [*document["paths"].values(), *document.get("webhooks", {}).values()]
+    expected = sum(len(methods) for methods in described)
     shown = f"document.querySelectorAll({json.dumps(OPERATIONS[path])}).length"
     assert page.wait_for(shown) == expected
     assert_no_complaint(page)

@@ -261,6 +261,19 @@ async def test_nobody_who_listens_is_a_failure(subscriber: Any) -> None:
     assert failed["error"] == "connect_error"
 
 
+async def test_a_connection_that_ends_without_a_response_is_a_failure(subscriber: Any) -> None:
+    async def hang_up(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.close()
+
+    async with await asyncio.start_server(hang_up, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        webhook = await subscriber.subscribe(f"http://127.0.0.1:{port}/")
+        await subscriber.write()
+        [failed] = await subscriber.until_status(webhook, "failed")
+    assert (failed["error"], failed["response_status"]) == ("broken_off", None)
+
+
 async def test_a_worker_that_died_while_sending_leaves_nothing_behind(
     subscriber: Any, receiver: WebhookReceiver, database: Database
 ) -> None:

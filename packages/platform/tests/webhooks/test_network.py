@@ -1,6 +1,9 @@
 """Connections go to the addresses that were checked, and to no private one."""
 
+import asyncio
+import socket
 import ssl
+import threading
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -10,7 +13,7 @@ import pytest
 from cryptography import x509
 from shop.authority import Authority
 
-from service_platform.webhooks import WebhookSender, WebhookSettings
+from service_platform.webhooks import WebhookSender, WebhookSettings, network
 from service_platform.webhooks import sender as sender_module
 from service_platform.webhooks.network import AddressRefusedError, PublicNetwork
 from service_platform.webhooks.sender import Outcome
@@ -183,3 +186,22 @@ async def test_a_proxy_of_the_environment_is_not_used(
 async def test_sockets_of_this_machine_are_refused() -> None:
     with pytest.raises(AddressRefusedError):
         await PublicNetwork(allow_private=False).connect_unix_socket("/run/docker.sock")
+
+
+async def test_names_that_take_for_ever_hold_up_nothing_else(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    open_again = threading.Event()
+
+    def wait(*_: Any, **__: Any) -> list[Any]:
+        open_again.wait()
+        return []
+
+    monkeypatch.setattr(socket, "getaddrinfo", wait)
+    lookups = [asyncio.create_task(network.resolve("example.com", 443)) for _ in range(40)]
+    try:
+        async with asyncio.timeout(5):
+            assert await asyncio.to_thread(str, 1) == "1"
+    finally:
+        open_again.set()
+        await asyncio.gather(*lookups)

@@ -8,6 +8,8 @@ the connection is made to one of these addresses. TLS and `Host` go on with the 
 import asyncio
 import socket
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from ssl import SSLContext
 from typing import Any, Final
 
@@ -18,6 +20,9 @@ from service_platform.webhooks.addresses import is_public
 
 MAX_ADDRESSES: Final = 3
 """Of a name, tried one after the other."""
+
+_threads: Final = ThreadPoolExecutor(32, thread_name_prefix="webhook-names")
+"""Of their own: names that take for ever to be resolved must hold up nothing but webhooks."""
 
 Resolve = Callable[[str, int], Awaitable[Sequence[str]]]
 """Returns the addresses of a name."""
@@ -33,9 +38,9 @@ class UnknownHostError(Exception):
 
 async def resolve(host: str, port: int) -> Sequence[str]:
     """Ask the system's resolver for the addresses of a name."""
-    loop = asyncio.get_running_loop()
+    look_up = partial(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM)
     try:
-        found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        found = await asyncio.get_running_loop().run_in_executor(_threads, look_up)
     except (OSError, UnicodeError):
         raise UnknownHostError(host) from None
     return [str(address[0]) for *_, address in found]
