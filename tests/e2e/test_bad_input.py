@@ -175,7 +175,9 @@ async def test_nul_bytes_in_a_path(somebody: Person, operation: Operation, text:
     path = re.sub(r"{\w+}", text, operation.path)
     answer = await somebody.send(operation.service, operation.method, path, json={})
     assert_problem(answer, 422)
-    assert "body." not in answer.text
+    # The platform refuses some of these before a route sees them, and then names no field.
+    fields = [each["field"] for each in answer.json().get("details", [])]
+    assert not fields or any(each.startswith("path.") for each in fields)
 
 
 async def test_nobody_can_search_for_nul_bytes_or_go_on_from_nowhere(

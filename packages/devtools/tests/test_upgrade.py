@@ -81,6 +81,8 @@ def release_next(platform: WorkspaceCopy) -> None:
     platform.change("README.md", f"# {OLD.title}\n", f"# {OLD.title}\n\nNew.\n")
     platform.change(TEMPLATE, "      port: 80\n", "      port: 80 # new\n")
     for path in platform.git.paths("ls-files", "-z", "infra/k8s/base/*/service.yaml"):
+        if path.endswith("-worker/service.yaml"):
+            continue
         platform.change(path, "      port: 80\n", "      port: 80 # new\n")
     locked = 'name = "service-platform"\nversion = "{}"\n'
     platform.change("uv.lock", locked.format(NOW), locked.format(NEXT))

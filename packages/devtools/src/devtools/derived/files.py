@@ -61,18 +61,18 @@ def left_over(root: Path = ROOT) -> list[Path]:
 
 
 def own_problems(root: Path, service: str) -> list[str]:
-    """Return the slugs of the problems in a service's API that are not the platform's."""
+    """Return the slugs of the problems in a service's API that not every service documents."""
+    # Here, because it takes longer to load than all that other commands need of this module.
+    from service_platform.errors import catalogue, registry  # noqa: PLC0415
+    from service_platform.identity.errors import KeysUnavailable  # noqa: PLC0415
+
     path = root / API / f"{service}.json"
     if not path.is_file():
         return []
-    # Here, because they take longer to load than all that other commands need of this module.
-    import service_platform.identity.errors  # noqa: F401, PLC0415 - its problem is the platform's
-    from service_platform.errors import registry  # noqa: PLC0415
-
-    own_module = "service_platform."
-    platform = {slug for slug, kind in registry.items() if kind.__module__.startswith(own_module)}
+    everywhere = {slug for slug, kind in registry.items() if kind.__module__ == catalogue.__name__}
     found = set(_problem_types(json.loads(path.read_text(encoding="utf-8"))))
-    return sorted({each.removeprefix(PROBLEMS) for each in found} - platform)
+    own = {each.removeprefix(PROBLEMS) for each in found} - everywhere
+    return sorted(own - {KeysUnavailable.slug})
 
 
 def write(root: Path = ROOT) -> list[Path]:

@@ -79,7 +79,7 @@ def read_entity(name: str, fields: list[str], singular: str | None, root: Path) 
     if not slash:
         check_service(service, services)
         for place in places_of(service):
-            if (root / place).exists():
+            if not place.startswith("services/") and (root / place).exists():
                 raise UsageError(
                     f"A service cannot be named {service}: {place} is the workspace's, and would "
                     "be taken for the service's."

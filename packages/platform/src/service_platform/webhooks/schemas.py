@@ -12,6 +12,7 @@ from service_platform.webhooks.addresses import MAX_URL_LENGTH
 
 MAX_TYPES: Final = 50
 MAX_DESCRIPTION: Final = 200
+DESCRIPTION: Final = "What it is for."
 
 DeliveryStatus = Literal["waiting", "succeeded", "failed"]
 DisabledReason = Literal["owner", "failing", "gone"]
@@ -36,7 +37,7 @@ Types = Annotated[
 ]
 Description = Annotated[
     OneLine,
-    Field(max_length=MAX_DESCRIPTION, description="What it is for.", examples=["Our warehouse"]),
+    Field(max_length=MAX_DESCRIPTION, description=DESCRIPTION, examples=["Our warehouse"]),
 ]
 Secret = Annotated[
     str,
@@ -58,7 +59,7 @@ class WebhookCreate(WebhookInput):
 
     url: Url
     types: Types
-    description: Description | None = None
+    description: Description | None = Field(None, description=DESCRIPTION)
 
 
 class WebhookUpdate(WebhookInput):
@@ -69,7 +70,7 @@ class WebhookUpdate(WebhookInput):
     # By a factory, so that the schema has no default: a generated client would send it.
     url: Url = Field(default_factory=str)
     types: Types = Field(default_factory=list)
-    description: Description | None = None
+    description: Description | None = Field(None, description=DESCRIPTION)
     enabled: bool = Field(
         default_factory=bool,
         description="Whether anything is sent; true ends `failing` and `gone`.",
@@ -88,7 +89,7 @@ class WebhookRead(BaseModel):
     id: UUID = Field(description="Identifies the subscription.")
     url: str = Field(description="Where the messages are sent to.")
     types: list[str] = Field(description="The events that are sent.")
-    description: str | None = Field(description="What it is for.")
+    description: str | None = Field(description=DESCRIPTION)
     enabled: bool = Field(description="Whether anything is sent.")
     disabled_at: datetime | None = Field(description="Since when nothing is sent.")
     disabled_reason: DisabledReason | None = Field(
@@ -163,6 +164,8 @@ class DeliveryCreated(BaseModel):
 
 class Replay(WebhookInput):
     """Which messages to send again."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"since": "2026-11-26T09:00:00Z"}]})
 
     since: AwareDatetime = Field(description="Those of what happened since.")
     succeeded: bool = Field(
