@@ -75,10 +75,11 @@ class WorkspaceCopy:
         self.git = Git(folder)
 
     @classmethod
-    def of_checkout(cls, folder: Path) -> "WorkspaceCopy":
-        """Copy the files of this checkout that git would have, without tests, and commit them."""
+    def of_checkout(cls, folder: Path, *, with_tests: bool = False) -> "WorkspaceCopy":
+        """Copy the files of this checkout that git would have, and commit them."""
         for path in Git(ROOT).paths("ls-files", "-z", "--cached", "--others", "--exclude-standard"):
-            if (ROOT / path).is_file() and "tests" not in Path(path).parts:
+            is_wanted = with_tests or "tests" not in Path(path).parts
+            if is_wanted and (ROOT / path).is_file():
                 (folder / path).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy2(ROOT / path, folder / path, follow_symlinks=False)
         return cls.begun(folder)
@@ -126,8 +127,8 @@ class WorkspaceCopy:
             filled = text.replace("NAME", name).replace("PORT", str(port))
             self.write(f"services/{name}/{path.replace('NAME', name)}", filled)
 
-    def dev(self, *arguments: str, status: int = 0) -> str:
-        """Run `./dev`, without a network; returns what it wrote."""
+    def dev(self, *arguments: str, status: int = 0, timeout: float = 300) -> str:
+        """Run `./dev`, without a network, for some seconds at most; returns what it wrote."""
         uv = uv_command()
         assert uv is not None
         kept = {name: os.environ[name] for name in KEPT if name in os.environ}
@@ -141,7 +142,7 @@ class WorkspaceCopy:
             stderr=subprocess.STDOUT,
             text=True,
             check=False,
-            timeout=300,
+            timeout=timeout,
         )
         assert done.returncode == status, done.stdout
         return done.stdout
