@@ -47,5 +47,5 @@ def test_checks_and_tests_pass_untouched(
     touched = [entry for entry in status.decode().split("\0") if entry]
     with capsys.disabled():
         print(f"\n  {scenario}: {len(touched)} files touched, none by hand")  # noqa: T201
-        for step, taken in seconds.items():
-            print(f"    ./dev {step:<24}{taken:7.1f} s")  # noqa: T201
+        for name, taken in seconds.items():
+            print(f"    ./dev {name:<24}{taken:7.1f} s")  # noqa: T201
