@@ -1,6 +1,6 @@
 """The worker process of a service: runs its jobs and answers probes, but no requests.
 
-    python -m service_platform.worker items.app:create_app
+    python -m service_platform.worker orders.app:create_app
 
 It starts the service's application with all its resources, listens on `HOST` and `PORT` for
 `/health`, its probes, `/version` and `/metrics`, and answers 404 to anything else. At SIGTERM it
@@ -104,7 +104,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     0 after a clean end, 1 when the worker cannot start, 78 when a setting is wrong.
     """
     parser = argparse.ArgumentParser(prog="python -m service_platform.worker", description=__doc__)
-    parser.add_argument("app", help="application factory, such as items.app:create_app")
+    parser.add_argument("app", help="application factory, such as orders.app:create_app")
     parser.add_argument("--host", help="address to listen on for probes (HOST)")
     parser.add_argument("--port", type=int, help="port to listen on for probes (PORT)")
     options = parser.parse_args(arguments)

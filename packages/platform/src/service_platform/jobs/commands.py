@@ -1,10 +1,10 @@
 """Commands for operators, of the jobs of one service. Settings are the environment's.
 
-python -m service_platform.jobs items.app:create_app status
-python -m service_platform.jobs items.app:create_app list failed
-python -m service_platform.jobs items.app:create_app retry 019ab6a1-…      or --all, --name clean
-python -m service_platform.jobs items.app:create_app drop 019ab6a1-…       or --all, --name clean
-python -m service_platform.jobs items.app:create_app run clean --arg days=3
+python -m service_platform.jobs orders.app:create_app status
+python -m service_platform.jobs orders.app:create_app list failed
+python -m service_platform.jobs orders.app:create_app retry 019ab6a1-…      or --all, --name clean
+python -m service_platform.jobs orders.app:create_app drop 019ab6a1-…       or --all, --name clean
+python -m service_platform.jobs orders.app:create_app run clean --arg days=3
 """
 
 import argparse
@@ -66,7 +66,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m service_platform.jobs", description="Inspect and repair jobs."
     )
-    parser.add_argument("app", help="application factory, such as items.app:create_app")
+    parser.add_argument("app", help="application factory, such as orders.app:create_app")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     commands.add_parser("status", help="count the jobs by name and state")
     listing = commands.add_parser("list", help="list jobs of a state, oldest first")

@@ -1,6 +1,6 @@
 """Routes of jobs: a client follows its own, an administrator repairs those that failed.
 
-    routers=[routes.router, job_router("/items")]
+    routers=[routes.router, job_router("/orders")]
 
 in the service's `app.py`, below which the jobs are `/items/jobs/{job_id}`; and in an endpoint
 
@@ -117,7 +117,7 @@ def job_router(prefix: str) -> APIRouter:
     """Make the routes of a service's jobs.
 
     Args:
-        prefix: of the service, such as `/items`; that of its other routes, because a gateway finds
+        prefix: of the service, such as `/orders`; that of its other routes, because a gateway finds
             the service by it.
     """
     router = APIRouter(prefix=f"{prefix}/jobs", tags=["jobs"])

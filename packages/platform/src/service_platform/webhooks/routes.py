@@ -1,6 +1,6 @@
 """Routes of webhooks: an account subscribes to events.
 
-    routers=[routes.router, webhook_router("/items", webhooks, scope="items:write")],
+    routers=[routes.router, webhook_router("/orders", webhooks, scope="orders:write")],
     webhooks=described(webhooks),
 
 in the service's `app.py`, below which they are `/items/webhooks`.
@@ -79,7 +79,7 @@ def webhook_router(
     """Make the routes of a service's webhooks.
 
     Args:
-        prefix: of the service, such as `/items`; that of its other routes, because a gateway finds
+        prefix: of the service, such as `/orders`; that of its other routes, because a gateway finds
             the service by it.
         webhooks: of the service.
         scope: that tokens need for all of them.
