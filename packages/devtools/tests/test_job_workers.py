@@ -1,8 +1,11 @@
 """A worker runs beside a service that declares one."""
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from typer import Exit
 
 from devtools import forward
 from devtools.errors import CommandError, UsageError
@@ -55,3 +58,33 @@ def test_a_service_that_has_no_jobs_is_named(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(forward, "SERVICES", (WITH_JOBS,))
     with pytest.raises(UsageError, match=r"There is no service with jobs users"):
         forward.jobs(Arguments("users"))  # type: ignore[arg-type]
+
+
+OTHER = Service(AUTH.declaration.model_copy(update={"name": "other", "worker": True}), "cyan")
+
+
+def test_of_several_services_one_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(forward, "SERVICES", (WITH_JOBS, OTHER))
+    with pytest.raises(UsageError, match=r"such as \./dev jobs auth retry --all\."):
+        forward.jobs(Arguments("retry", "--all"))  # type: ignore[arg-type]
+
+
+def test_the_only_service_with_jobs_need_not_be_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    ran: list[tuple[str, ...]] = []
+
+    @contextmanager
+    def system(services: Sequence[Service]) -> Iterator[dict[Service, dict[str, str]]]:
+        yield {service: {} for service in services}
+
+    def run(module: str, arguments: Sequence[str], environment: object = None) -> int:
+        ran.append((module, *arguments))
+        return 0
+
+    monkeypatch.setattr(forward, "SERVICES", (WITHOUT, WITH_JOBS))
+    monkeypatch.setattr(forward, "dev_system", system)
+    monkeypatch.setattr(forward, "_run", run)
+    with pytest.raises(Exit):
+        forward.jobs(Arguments("run", "clean", "--arg", "days=3"))  # type: ignore[arg-type]
+    assert ran == [
+        ("service_platform.jobs", "auth.app:create_app", "run", "clean", "--arg", "days=3")
+    ]

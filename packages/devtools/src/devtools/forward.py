@@ -5,13 +5,14 @@ import contextlib
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Final
 
 import typer
 
 from devtools import databases
 from devtools.credentials import Credentials
 from devtools.environment import environment_of
-from devtools.errors import CommandError, no_such
+from devtools.errors import CommandError, UsageError, no_such
 from devtools.project import ROOT
 from devtools.servers import borrowed
 from devtools.services import AUTH, SERVICES, Service
@@ -29,26 +30,36 @@ def dev_system(services: Sequence[Service]) -> Iterator[Mapping[Service, dict[st
         yield {service: environment_of(service, found) for service in services}
 
 
+JOB_COMMANDS: Final = ("status", "list", "retry", "drop", "run")
+
+
 def events(ctx: typer.Context) -> None:
     """Look at the events between services and repair them: status, dead, replay, rebuild."""
     raise typer.Exit(_forward("service_platform.events", ctx.args))
 
 
 def jobs(ctx: typer.Context) -> None:
-    """Look at the jobs of a service and repair them: status, list, retry, drop, run.
+    """Look at jobs and repair them: [service] status, list, retry, drop, run.
 
-    Without the name of a service: what waits, runs or has failed in all of them.
+    The name of a service can be left out where one has jobs. Without anything: what waits, runs or
+    has failed in all of them.
     """
     arguments = list(ctx.args)
     if {"--help", "-h"} & set(arguments):
         raise typer.Exit(_run("service_platform.jobs", ["--help"]))
     with_jobs = [service for service in SERVICES if service.worker]
+    names = [service.name for service in with_jobs]
     if not with_jobs:
         raise CommandError("No service has jobs; docs/jobs.md says how to add one.")
+    if arguments and arguments[0] in JOB_COMMANDS:
+        if len(with_jobs) > 1:
+            example = " ".join(["./dev jobs", names[0], *arguments])
+            raise UsageError(f"Several services have jobs, so name one, such as {example}.")
+        arguments = [*names, *arguments]
     named = arguments[0] if arguments else ""
     services = [service for service in with_jobs if named in {"", service.name}]
     if not services:
-        raise no_such("service with jobs", named, [service.name for service in with_jobs])
+        raise no_such("service with jobs", named, names)
     worst = 0
     with dev_system(services) as environments:
         for service in services:
