@@ -43,7 +43,7 @@ def test_help_lists_every_command(system: System) -> None:
         (["up", "--workers=x"], 2, "Invalid value for '--workers': it must be a valid integer."),
         (["logs", "auht"], 2, "There is no service auht; did you mean auth?"),
         (["routes", "user"], 2, "There is no service user; did you mean users?"),
-        (["image", "nothing"], 2, "There is no service nothing. There are users,"),
+        (["image", "nothing"], 2, "There is no service nothing. There are users"),
         (["migrate", "up", "usres"], 2, "There is no service usres; did you mean users?"),
         (["migrate", "new", "usres", "x"], 2, "There is no service usres; did you mean users?"),
         (["seed", "--rows=501"], 2, "Invalid value for '--rows'"),

@@ -13,6 +13,7 @@ import yaml  # type: ignore[import-untyped]
 from devtools.derived import files
 from devtools.manifests import render
 from devtools.project import ROOT
+from devtools.workspace import workspace
 
 TYPE = '{"paths": {"/": {"example": {"type": "/problems/%s"}}}}'
 
@@ -57,9 +58,9 @@ def test_a_folder_is_all_that_a_service_needs_to_be_deployed(root: Path) -> None
         ]
         (container,) = deployment["spec"]["template"]["spec"]["containers"]
         assert container["image"] == (
-            f"registry.example.com/services/wares@{files.NO_DIGEST}"
+            f"{workspace().published_image('wares')}@{files.NO_DIGEST}"
             if overlay == "production"
-            else "services/wares:dev"
+            else f"{workspace().image('wares')}:dev"
         )
         assert container["readinessProbe"]["httpGet"]["path"] == "/health/ready"
 

@@ -2,6 +2,7 @@ import pytest
 from rich.text import Text
 from sample_spans import REQUEST, TRACE, exception, span
 
+from devtools.services import AUTH, service_named
 from devtools.telemetry.spans import Span, SpanLink, Trace
 from devtools.telemetry.waterfall import Find, waterfall
 
@@ -75,10 +76,10 @@ def test_each_service_has_its_colour_and_errors_are_red() -> None:
     )  # fmt: skip
     root, line = lines(span("a", took=2, kind="server"), failed, width=120)[-2:]
     assert "query  DeadlockDetectedError: deadlock  SELECT 1" in line.plain
-    assert style_at(root, "auth") == {"magenta"}
-    assert style_at(root, "━") == {"magenta"}
+    assert style_at(root, "auth") == {AUTH.colour}
+    assert style_at(root, "━") == {AUTH.colour}
     assert style_at(root, "work") == {"bold"}
-    assert style_at(line, "users") == {"cyan"}
+    assert style_at(line, "users") == {service_named("users").colour}
     for part in ("query", "Deadlock", "1.00 ms", "━"):
         assert style_at(line, part) == {"red"}, part
     assert style_at(line, "SELECT") == {"dim"}

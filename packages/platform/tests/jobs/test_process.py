@@ -180,8 +180,9 @@ async def test_each_effect_comes_about_exactly_once_whoever_is_killed(
     assert sorted(inside) == committed == list(range(JOBS))  # each exactly once, none lost
     outside = await rows(database, "SELECT number FROM effects WHERE what = 'outside'")
     assert set(outside) >= {each for each in inside if each % 2}  # at least once
-    lost = await rows(database, "SELECT count(*) FROM jobs WHERE attempt > 1")
-    assert lost[0] > 0  # the kills hit something
+    if FULL_SCALE:  # of a few kills each may come between two jobs
+        begun_again = await rows(database, "SELECT count(*) FROM jobs WHERE attempt > 1")
+        assert begun_again[0] > 0
 
 
 async def enqueue_all(database: Database, committed: list[int]) -> None:

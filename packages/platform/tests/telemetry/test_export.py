@@ -269,7 +269,7 @@ async def test_what_was_left_behind_is_logged(
     monkeypatch.setattr(export, "FLUSH_SECONDS", 0.1)
     set_variables()
     with capture_logs() as lines:
-        async with TelemetryExport(PlatformSettings(_env_file=None)):
+        async with TelemetryExport(PlatformSettings(_env_file=None, project_name="shop")):
             for _ in range(3):
                 with span("a"):
                     pass

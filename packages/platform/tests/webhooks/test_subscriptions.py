@@ -74,7 +74,7 @@ async def test_another_account_finds_nothing(subscriber: Any, tokens: Any) -> No
 
 
 async def test_the_scope_is_needed(subscriber: Any, tokens: Any) -> None:
-    headers = tokens.headers(scopes=["items:read"])
+    headers = tokens.headers(scopes=["users:read"])
     for method, body in (("GET", None), ("POST", BODY)):
         answer = await subscriber.client.request(method, WEBHOOKS, headers=headers, json=body)
         assert answer.status_code == 403

@@ -66,7 +66,7 @@ def create_app(verify: SSLContext | None = None, **options: Any) -> FastAPI:
         settings,
         routers=[
             router,
-            webhook_router("/shop", webhooks, scope="items:write", guard=refuse_closed),
+            webhook_router("/shop", webhooks, scope="users:write", guard=refuse_closed),
         ],
         webhooks=described(webhooks),
         resources=[
