@@ -1,5 +1,6 @@
 """A workspace of a company takes the next release: real repositories, real `./dev`, no network."""
 
+import os
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -134,7 +135,18 @@ def template(repositories: Repositories, tmp_path: Path) -> WorkspaceCopy:
     return WorkspaceCopy.begun(folder)
 
 
-@pytest.mark.parametrize("begun_as", ["clone", "template"])
+@pytest.mark.parametrize(
+    "begun_as",
+    [
+        "clone",
+        pytest.param(
+            "template",
+            marks=pytest.mark.skipif(
+                not os.environ.get("FULL_SCALE"), reason="the same, begun otherwise: FULL_SCALE=1"
+            ),
+        ),
+    ],
+)
 def test_a_company_takes_a_release_and_stays_as_it_is(
     repositories: Repositories, begun_as: str, request: pytest.FixtureRequest
 ) -> None:

@@ -77,6 +77,7 @@ def test_a_new_service_passes_its_tests_at_once(
     assert " passed" in said, said
 
 
+@pytest.mark.skipif(not FULL_SCALE, reason="half a minute more: FULL_SCALE=1")
 def test_a_further_entity_passes_its_tests_at_once(copy: WorkspaceCopy) -> None:
     copy.dev("new", "wares/lines", *options(LINES))
     others = {path for path in touched(copy) if not path.is_relative_to("services/wares")}
