@@ -18,7 +18,12 @@ from devtools.releases import Release
 from devtools.upgrade import merge_base, require_clean, require_repository
 from devtools.workspace import Workspace, workspace
 
-pytestmark = pytest.mark.skipif(uv_command() is None, reason="needs uv; ./dev test has it")
+pytestmark = [
+    pytest.mark.skipif(uv_command() is None, reason="needs uv; ./dev test has it"),
+    pytest.mark.skipif(
+        not os.environ.get("FULL_SCALE"), reason="more than a minute of commands: FULL_SCALE=1"
+    ),
+]
 
 NOW = releases.current(Git(ROOT))
 NEXT = Release(NOW.major, NOW.minor + 1, 0)
@@ -135,18 +140,7 @@ def template(repositories: Repositories, tmp_path: Path) -> WorkspaceCopy:
     return WorkspaceCopy.begun(folder)
 
 
-@pytest.mark.parametrize(
-    "begun_as",
-    [
-        "clone",
-        pytest.param(
-            "template",
-            marks=pytest.mark.skipif(
-                not os.environ.get("FULL_SCALE"), reason="the same, begun otherwise: FULL_SCALE=1"
-            ),
-        ),
-    ],
-)
+@pytest.mark.parametrize("begun_as", ["clone", "template"])
 def test_a_company_takes_a_release_and_stays_as_it_is(
     repositories: Repositories, begun_as: str, request: pytest.FixtureRequest
 ) -> None:

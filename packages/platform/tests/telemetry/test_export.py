@@ -36,8 +36,13 @@ async def number() -> int:
 
 @asynccontextmanager
 async def serving(**settings: Any) -> AsyncIterator[httpx2.AsyncClient]:
+    # The resource of a process is that of its first application, here and in other files.
     chosen = PlatformSettings(
-        _env_file=None, environment="test", rate_limit_enabled=False, **settings
+        _env_file=None,
+        project_name="shop",
+        environment="test",
+        rate_limit_enabled=False,
+        **settings,
     )
     # So a request is one span; operations are spans or not, as long as they take.
     app = create_app(chosen, routers=[router], telemetry={"operation_spans": False})
