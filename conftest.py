@@ -15,8 +15,6 @@ import pytest
 gc.disable()
 
 LONGEST_FIRST: Final = (
-    "packages/devtools/tests/test_upgrade.py",
-    "packages/devtools/tests/new/test_generated_service.py",
     "packages/devtools/tests/test_background.py",
     "tests/docs/test_recipes.py",
     "packages/platform/tests/server/test_workers.py",

@@ -1,4 +1,4 @@
-"""What `./dev new` makes passes its own tests at once; types and all else: FULL_SCALE=1.
+"""What `./dev new` makes passes types, import contracts and its own tests at once.
 
 In a copy of this checkout with an environment of its own, without a network.
 """
@@ -13,9 +13,13 @@ from workspace_copy import WorkspaceCopy
 
 from devtools.project import uv_command
 
-pytestmark = pytest.mark.skipif(uv_command() is None, reason="needs uv; ./dev test has it")
+pytestmark = [
+    pytest.mark.skipif(uv_command() is None, reason="needs uv; ./dev test has it"),
+    pytest.mark.skipif(
+        not os.environ.get("FULL_SCALE"), reason="minutes of commands: FULL_SCALE=1"
+    ),
+]
 
-FULL_SCALE = bool(os.environ.get("FULL_SCALE"))
 WARES = ["title:str", "note:text?", "total:Decimal", "due:date?", "status:draft|sent|paid"]
 LINES = ["product:str", "quantity:int", "tags:list[str]"]
 FURTHER = {
@@ -77,7 +81,6 @@ def test_a_new_service_passes_its_tests_at_once(
     assert " passed" in said, said
 
 
-@pytest.mark.skipif(not FULL_SCALE, reason="half a minute more: FULL_SCALE=1")
 def test_a_further_entity_passes_its_tests_at_once(copy: WorkspaceCopy) -> None:
     copy.dev("new", "wares/lines", *options(LINES))
     others = {path for path in touched(copy) if not path.is_relative_to("services/wares")}
@@ -85,14 +88,12 @@ def test_a_further_entity_passes_its_tests_at_once(copy: WorkspaceCopy) -> None:
     assert " passed" in copy.dev("test", "services/wares/tests/lines")
 
 
-@pytest.mark.skipif(not FULL_SCALE, reason="every type: FULL_SCALE=1")
 @pytest.mark.parametrize("entity", FURTHER)
 def test_every_type_passes_its_tests_at_once(copy: WorkspaceCopy, entity: str) -> None:
     copy.dev("new", f"wares/{entity}", *options(FURTHER[entity]))
     assert " passed" in copy.dev("test", f"services/wares/tests/{entity}")
 
 
-@pytest.mark.skipif(not FULL_SCALE, reason="types from nothing take a minute: FULL_SCALE=1")
 def test_types_and_imports_of_what_was_made_are_right(copy: WorkspaceCopy) -> None:
     sources = sorted(str(path) for path in copy.folder.glob("services/*/src"))
     for command in (["mypy", "services/wares"], ["devtools.import_contracts"]):
