@@ -244,7 +244,7 @@ async def test_the_exporter_of_opentelemetry_sends_to_the_program(
     assert child.attributes == {"db.query.text": "INSERT INTO x"}
     assert kept.request_ids == ["r-1"]
     # One of two requests, which are passed on side by side.
-    path, headers, body = elsewhere.got[0]
+    path, headers, _ = elsewhere.got[0]
     assert (path, headers["x-api-key"]) == ("/base/v1/traces", "k")
     assert headers["content-type"] == "application/x-protobuf"
     assert ("content-encoding" in headers) == (compression is Compression.Gzip)
