@@ -499,9 +499,11 @@ def test_a_service_has_its_own_role_and_database(dev: Rendered, service: str) ->
 
 
 def test_the_database_has_connections_for_every_pool_during_a_rollout(dev: Rendered) -> None:
-    """Twice the pods, as a rollout has; PostgreSQL's default allows 100, three of them reserved."""
+    """Twice the pods, as a rollout has; PostgreSQL keeps three connections for itself."""
     from service_platform.settings import PlatformSettings  # noqa: PLC0415
 
     fields = PlatformSettings.model_fields
     pool = fields["database_pool_size"].default + fields["database_max_overflow"].default
-    assert 2 * len(list(service_pods(dev))) * pool <= 100 - 3
+    (postgres,) = named(dev, "StatefulSet", "postgres")["spec"]["template"]["spec"]["containers"]
+    allowed = int(postgres["args"][1].removeprefix("max_connections="))
+    assert 2 * len(list(service_pods(dev))) * pool <= allowed - 3

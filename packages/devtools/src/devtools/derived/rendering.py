@@ -116,7 +116,7 @@ def _workloads(services: Sequence[Deployed]) -> Iterator[str]:
 
 @cache
 def _templates() -> Environment:
-    return Environment(  # YAML, SQL and Python: nothing that HTML's escapes would be right for
+    made = Environment(  # YAML, SQL and Python: nothing that HTML's escapes would be right for
         loader=FileSystemLoader(TEMPLATES),
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -124,3 +124,5 @@ def _templates() -> Environment:
         keep_trailing_newline=True,
         autoescape=False,  # noqa: S701
     )
+    made.filters["round_up"] = lambda number, to: -(-number // to) * to
+    return made
