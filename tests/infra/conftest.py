@@ -32,7 +32,7 @@ from devtools.workspace import workspace
 from service_testing.declarations import declarations
 
 SERVICES = tuple(service_names())
-WORKERS = tuple(f"{each.name}-worker" for each in declarations() if each.worker)
+WORKERS = tuple(each.worker_name for each in declarations() if each.worker)
 WORKLOADS = (*SERVICES, *WORKERS)
 BUILD_NETWORK = "host" if sys.platform == "linux" else "default"
 """On a developer's machine the build then has its resolver and its way to the package index."""

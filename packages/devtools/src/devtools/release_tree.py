@@ -13,10 +13,12 @@ from pathlib import Path, PurePosixPath
 from typing import Final, Self
 
 from devtools import names
+from devtools.derived.files import BASE
 from devtools.git import Git
 from devtools.remove import places_of
 from devtools.service_tables import with_table_of
 from devtools.workspace import read
+from service_testing.declarations import WORKER
 
 KEPT: Final = (
     "uv.lock",
@@ -27,7 +29,6 @@ KEPT: Final = (
     "docs/api/acknowledged.toml",
 )
 """Files of which a release has only its own copy; most are written anew by `./dev fix`."""
-BASE: Final = "infra/k8s/base"
 OVERLAYS: Final = "infra/k8s/overlays/*/kustomization.yaml"
 _IMAGES: Final = re.compile(r"^images:\n(?:[ -].*\n)*", re.MULTILINE)
 """A list by which services are deployed: this workspace's services, by its releases' digests."""
@@ -136,6 +137,7 @@ def _places(services: set[str]) -> Iterator[str]:
     for service in services:
         yield from places_of(service)
         yield f"{BASE}/{service}"
+        yield f"{BASE}/{service}{WORKER}"
 
 
 def _kept(path: str) -> bool:

@@ -13,7 +13,7 @@ REFS: Final = "refs/platform"
 """Where tags of the platform are kept: apart from those of the workspace, which has its own."""
 CHANGELOG: Final = "CHANGELOG.md"
 VERSION_FILE: Final = "packages/platform/pyproject.toml"
-TODO: Final = "### Upgrading"
+ACTIONS: Final = "### Upgrading"
 """The heading in a release's section of the changelog below which is what a workspace must do."""
 
 _VERSION: Final = re.compile(r"v?(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)")
@@ -103,7 +103,7 @@ def sections(changelog: str, after: Release, until: Release) -> Iterator[str]:
 
 def to_do(section: str) -> str:
     """What a section of the changelog asks of a workspace; empty for nothing."""
-    _, _, rest = section.partition(f"\n{TODO}\n")
+    _, _, rest = section.partition(f"\n{ACTIONS}\n")
     return rest.partition("\n### ")[0].strip()
 
 

@@ -7,14 +7,11 @@ from typing import Final
 import service_platform
 from devtools.errors import CommandError, no_such
 from devtools.project import ROOT
-from service_testing.declarations import Declaration, declarations
+from service_testing.declarations import WORKER, Declaration, declarations
 from service_testing.errors import DeclarationError
 
 COLOURS: Final = ("cyan", "green", "magenta", "yellow", "blue", "bright_cyan", "bright_green")
 """Of lines on a terminal, one service after the other."""
-
-WORKER: Final = "-worker"
-"""What the name of a service's worker ends with."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -57,7 +54,7 @@ class Service:
     @property
     def worker(self) -> str:
         """The name of what runs its jobs; empty where it has none."""
-        return f"{self.name}{WORKER}" if self.declaration.worker else ""
+        return self.declaration.worker_name
 
 
 def _declared() -> tuple[Service, ...]:

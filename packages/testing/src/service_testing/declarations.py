@@ -18,6 +18,8 @@ ROOT: Final = Path(__file__).resolve().parents[4]
 FILE: Final = "pyproject.toml"
 FIRST_PORT: Final = 8001
 LAST_PORT: Final = 8399
+WORKER: Final = "-worker"
+"""What the name of a service's worker ends with."""
 
 _name: Final = re.compile(r"[a-z][a-z0-9]*")
 _scope: Final = re.compile(r"[a-z][a-z0-9_.-]*(:[a-z0-9_.-]+)?")
@@ -62,6 +64,11 @@ class Declaration(BaseModel):
     worker: bool = Field(False, strict=True)
     internet: bool = Field(False, strict=True)
     needs: Mapping[str, str] = {}
+
+    @property
+    def worker_name(self) -> str:
+        """The name of what runs its jobs; empty where it has none."""
+        return f"{self.name}{WORKER}" if self.worker else ""
 
 
 def declarations(root: Path = ROOT) -> tuple[Declaration, ...]:

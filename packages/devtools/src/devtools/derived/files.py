@@ -3,7 +3,7 @@
 import json
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -53,9 +53,14 @@ def _new_image(names: Workspace, overlay: str, service: str) -> dict[str, str]:
     return {"newName": names.published_image(service), "digest": NO_DIGEST}
 
 
-def left_over(root: Path = ROOT) -> list[Path]:
-    """Return the folders of manifests whose service, or its worker, is gone."""
-    kept = {path.parent for path in wanted(root)}
+def left_over(root: Path, texts: Iterable[Path]) -> list[Path]:
+    """Return the folders of manifests whose service, or its worker, is gone.
+
+    Args:
+        root: of the workspace.
+        texts: the paths of the files that should be there.
+    """
+    kept = {path.parent for path in texts}
     folders = [path.parent for path in (root / BASE).glob("*/kustomization.yaml")]
     return sorted(folder for folder in folders if folder not in kept)
 
@@ -77,10 +82,11 @@ def own_problems(root: Path, service: str) -> list[str]:
 
 def write(root: Path = ROOT) -> list[Path]:
     """Bring all of them up to date; returns what was written or removed."""
-    gone = left_over(root)
+    texts = wanted(root)
+    gone = left_over(root, texts)
     for folder in gone:
         shutil.rmtree(folder)
-    changed = {path: text for path, text in wanted(root).items() if _text_of(path) != text}
+    changed = {path: text for path, text in texts.items() if _text_of(path) != text}
     for path, text in changed.items():
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
@@ -89,7 +95,9 @@ def write(root: Path = ROOT) -> list[Path]:
 
 def stale(root: Path = ROOT) -> list[Path]:
     """Return the paths that `write` would write or remove."""
-    return [*left_over(root), *(at for at, text in wanted(root).items() if _text_of(at) != text)]
+    texts = wanted(root)
+    changed = (path for path, text in texts.items() if _text_of(path) != text)
+    return [*left_over(root, texts), *changed]
 
 
 def _text_of(path: Path) -> str | None:

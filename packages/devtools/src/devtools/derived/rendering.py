@@ -9,14 +9,12 @@ from typing import Final
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from devtools.workspace import Workspace
-from service_testing.declarations import Declaration
+from service_testing.declarations import WORKER, Declaration
 
 TEMPLATES: Final = Path(__file__).parent / "templates"
 SUFFIX: Final = ".j2"
 EACH: Final = "SERVICE"
 """What stands for the name of each service in a template's path."""
-WORKER: Final = "-worker"
-"""Of the name of a Deployment, beside the service's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +27,7 @@ class Deployed:
         prefixes: beginnings of its public paths, that of its API first.
         problems: slugs of the problems that only this service documents.
         callers: names of the services that need it, sorted.
-        worker: whether a process of its own runs its jobs.
+        worker: the name of what runs its jobs; empty where it has none.
         internet: whether that process calls addresses of the internet.
         component: a kustomize component of its own folder, as seen from its base; empty without.
     """
@@ -39,7 +37,7 @@ class Deployed:
     prefixes: tuple[str, ...]
     problems: tuple[str, ...]
     callers: tuple[str, ...]
-    worker: bool = False
+    worker: str = ""
     internet: bool = False
     component: str = ""
 
@@ -67,7 +65,7 @@ def deployed(
                 prefixes=(f"/api/v1/{each.name}", *each.paths),
                 problems=tuple(own),
                 callers=tuple(_callers(each.name, declarations)),
-                worker=each.worker,
+                worker=each.worker_name,
                 internet=each.internet,
                 component=f"../../../../services/{each.name}/k8s" if has_component else "",
             )
@@ -80,7 +78,7 @@ def _callers(name: str, declarations: Sequence[Declaration]) -> Iterator[str]:
         if name in each.needs:
             yield each.name
             if each.worker:
-                yield f"{each.name}{WORKER}"
+                yield each.worker_name
 
 
 def rendered(services: Sequence[Deployed], names: Workspace) -> dict[PurePosixPath, str]:
@@ -111,7 +109,7 @@ def _workloads(services: Sequence[Deployed]) -> Iterator[str]:
     for service in services:
         yield service.name
         if service.worker:
-            yield f"{service.name}{WORKER}"
+            yield service.worker
 
 
 @cache

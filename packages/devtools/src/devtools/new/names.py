@@ -136,8 +136,7 @@ def check_service(name: str, services: Iterable[str]) -> None:
         )
     if name in OF_THE_SYSTEM:
         raise UsageError(f"A service cannot be named {name}: the system has that name already.")
-    if keyword.iskeyword(name) or hasattr(builtins, name):
-        raise UsageError(f"A service cannot be named {name}: that is a word of Python.")
+    _check_python("service", name)
     if name in sys.stdlib_module_names or importlib.util.find_spec(name) is not None:
         raise UsageError(
             f"A service cannot be named {name}: Python would find another package of this name."
@@ -162,8 +161,7 @@ def check_entity(service: str, name: str, modules: Iterable[str]) -> None:
             " words."
         )
     _check_length("entity", name)
-    if keyword.iskeyword(name) or hasattr(builtins, name):
-        raise UsageError(f"An entity cannot be named {name}: that is a word of Python.")
+    _check_python("entity", name)
     if name == service or name in modules or name in OF_EVERY_ROW:
         raise UsageError(f"An entity of {service} cannot be named {name}: {service} has that name.")
     _check_sql("entity", name)
@@ -233,6 +231,12 @@ def _check_length(kind: str, name: str) -> None:
         raise UsageError(
             f"The name {name} is too long: that of a {kind} has at most {LONGEST} letters."
         )
+
+
+def _check_python(kind: str, name: str) -> None:
+    if keyword.iskeyword(name) or hasattr(builtins, name):
+        article = with_article(kind).capitalize()
+        raise UsageError(f"{article} cannot be named {name}: that is a word of Python.")
 
 
 def _check_sql(kind: str, name: str) -> None:
